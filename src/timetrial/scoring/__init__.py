@@ -1,0 +1,1 @@
+"""Time-to-target, performance profiles, scores, uncertainty: pure functions on tables."""

@@ -1,0 +1,1 @@
+"""Search spaces as JSON, and the points that are drawn from them."""

@@ -1,0 +1,107 @@
+"""What a workload is: a framework-free half (data, sizes, configuration) and a framework half (the model).
+
+The framework-free half stands in `<workload>/workload.py`; the PyTorch half in `<workload>/model_torch.py`,
+so that a twin in another framework can stand beside it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from timetrial.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from timetrial.api import Batch, Loss, LossType, ParameterKind
+
+Split: TypeAlias = Literal["train", "validation", "test"]
+HostBatch: TypeAlias = dict[str, np.ndarray]
+"""A batch in host memory: `inputs`, `targets`, maybe `weights` and what the workload adds."""
+
+Config = TypeVar("Config")
+
+
+class BatchSource(Protocol):
+    """Training data: the batch of step `index` is a pure function of the source's seed and `index`."""
+
+    def batch(self, index: int) -> HostBatch:
+        """Return the batch of step `index`, counted from 0."""
+
+
+class Evaluation(Protocol):
+    """A running evaluation: sees the batches of a split one by one and never holds the split in memory."""
+
+    examples: int
+    """Examples seen so far, padding not counted."""
+
+    def update(self, model: nn.Module, batch: Batch) -> None:
+        """Run the model on one batch and add to the sums."""
+
+    def result(self) -> dict[str, float]:
+        """Return the metrics of all that was seen."""
+
+
+class TorchWorkload(Protocol):
+    """The PyTorch half of a workload: pure functions of their arguments, but for PyTorch's generators."""
+
+    def build_model(self) -> nn.Module:
+        """Build and initialise the model on the CPU, drawing on PyTorch's global generator."""
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
+        """Return what each of `model.named_parameters()` is."""
+
+    def output_parameters(self, model: nn.Module) -> frozenset[str]:
+        """Return the names of the output layer's parameters."""
+
+    def forward(
+        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+    ) -> Tensor:
+        """Set the mode, run the model on a batch, return its logits; see `timetrial.api.Task.forward`."""
+
+    def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the loss; see `timetrial.api.Task.loss`."""
+
+    def evaluation(self) -> Evaluation:
+        """Start an evaluation of one split."""
+
+
+class Workload(ABC, Generic[Config]):
+    """Dataset, model, loss and metrics at one preset; a variant is a change to the configuration."""
+
+    loss_type: ClassVar[LossType]
+    presets: ClassVar[Mapping[str, Any]]
+    """Configuration by preset: `full` (the published benchmark), `mini` (a core's minutes), `tiny` (tests)."""
+    variants: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """By the variant's suffix: a function from the base's configuration to the variant's."""
+
+    def __init__(self, preset: str, variant: str | None = None) -> None:
+        if preset not in self.presets:
+            raise UnknownNameError(f"preset of {type(self).__name__}", preset, self.presets)
+        config = self.presets[preset]
+        self.config: Config = self.variants[variant](config) if variant else config
+
+    @abstractmethod
+    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
+        """Return the training data in the order that `seed` decides."""
+
+    @abstractmethod
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
+        """Yield an evaluation split once, in a fixed order; `train` is a fixed subset of the training data."""
+
+    @abstractmethod
+    def eval_examples(self, split: Split) -> int:
+        """Return how many examples `eval_batches` yields in all."""
+
+    @property
+    @abstractmethod
+    def train_examples(self) -> int:
+        """Number of examples in the training split."""
+
+    @abstractmethod
+    def torch(self) -> TorchWorkload:
+        """Return the PyTorch half; the only method here that imports PyTorch."""
