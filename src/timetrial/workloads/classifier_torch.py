@@ -1,0 +1,57 @@
+"""The PyTorch half that classifiers share: softmax cross entropy, accuracy, mode set by the call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic
+
+from timetrial.workloads.base import Config, Evaluation
+from timetrial.workloads.layers.kinds import parameter_kinds
+from timetrial.workloads.layers.mode import set_mode
+from timetrial.workloads.losses import softmax_cross_entropy
+from timetrial.workloads.metrics.classification import ClassificationEvaluation
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from timetrial.api import Batch, Loss, ParameterKind
+
+
+class ClassifierTorch(ABC, Generic[Config]):
+    """Implements `timetrial.workloads.base.TorchWorkload` but for `build_model`.
+
+    The model maps `inputs` to logits (n, classes) and calls its output layer `output`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """Build and initialise the model; see `TorchWorkload`."""
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
+        """Return what each parameter is; see `TorchWorkload`."""
+        return parameter_kinds(model)
+
+    def output_parameters(self, model: nn.Module) -> frozenset[str]:
+        """Return the names of the output layer's parameters; see `TorchWorkload`."""
+        return frozenset(name for name, _ in model.named_parameters() if name.startswith("output."))
+
+    def forward(
+        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+    ) -> Tensor:
+        """Run the model on a batch; these models have no dropout; see `TorchWorkload`."""
+        set_mode(model, train=train, update_batch_norm=update_batch_norm)
+        logits: Tensor = model(batch["inputs"])
+        return logits
+
+    def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
+        """Return the softmax cross entropy; see `TorchWorkload`."""
+        return softmax_cross_entropy(
+            logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing
+        )
+
+    def evaluation(self) -> Evaluation:
+        """Start an evaluation of accuracy and loss; see `TorchWorkload`."""
+        return ClassificationEvaluation(self)

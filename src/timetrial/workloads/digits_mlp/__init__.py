@@ -1,0 +1,1 @@
+"""Handwritten digits, classified by a perceptron with one hidden layer."""

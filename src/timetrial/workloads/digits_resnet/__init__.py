@@ -1,0 +1,1 @@
+"""Shifted and noisy handwritten digits, classified by a small residual network with batch norm."""

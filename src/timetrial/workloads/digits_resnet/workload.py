@@ -1,0 +1,82 @@
+"""Shifted, noisy handwritten digits with a small pre-activation residual network.
+
+The data are `timetrial.workloads.digits`. Random shifts and noise keep the network from memorising the thousand
+training images; the batch norm exercises model state and `update_batch_norm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.workloads import digits
+from timetrial.workloads.base import BatchSource, HostBatch, Split, Workload
+from timetrial.workloads.sources import ArraySource
+
+if TYPE_CHECKING:
+    from timetrial.workloads.digits_resnet.model_torch import DigitsResnetTorch
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsResnetConfig:
+    """Sizes of the residual network, and strength of the augmentation."""
+
+    widths: tuple[int, ...]
+    """Channels of each stage; every stage but the first halves the image."""
+    blocks: int
+    """Residual blocks a stage."""
+    classes: int = 10
+    shift: int = 1
+    """Training images move by up to so many pixels in each direction."""
+    noise: float = 0.5
+    """Standard deviation of the noise on training images, in units of the pixels' own."""
+
+
+class DigitsResnet(Workload[DigitsResnetConfig]):
+    """1,000 digits, augmented; pre-activation ResNet with batch norm; accuracy."""
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    presets = {
+        "mini": DigitsResnetConfig(widths=(16, 32), blocks=1),
+        "tiny": DigitsResnetConfig(widths=(4, 8), blocks=1),
+    }
+
+    @property
+    def train_examples(self) -> int:
+        """Number of examples in the training split."""
+        return digits.SIZES["train"]
+
+    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
+        """Return the training digits, reshuffled every epoch and augmented anew at every step."""
+        images = digits.shaped(digits.splits()["train"], "image")
+        return ArraySource(images, batch_size, seed, augment=self._shift_and_add_noise)
+
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
+        """Yield an evaluation split once, in order, not augmented."""
+        return digits.eval_batches(split, batch_size, "image")
+
+    def eval_examples(self, split: Split) -> int:
+        """Return how many examples `eval_batches` yields in all."""
+        return digits.eval_examples(split)
+
+    def torch(self) -> DigitsResnetTorch:
+        """Return the PyTorch half."""
+        from timetrial.workloads.digits_resnet.model_torch import DigitsResnetTorch
+
+        return DigitsResnetTorch(self.config)
+
+    def _shift_and_add_noise(self, batch: HostBatch, random: np.random.Generator) -> HostBatch:
+        """Move each image by whole pixels, filling in background, and add noise."""
+        inputs, reach = batch["inputs"], self.config.shift
+        size = inputs.shape[-1]
+        padding = ((0, 0), (0, 0), (reach, reach), (reach, reach))
+        padded = np.pad(inputs, padding, constant_values=digits.BACKGROUND)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
+        down, right = random.integers(0, 2 * reach + 1, size=(2, len(inputs)))
+        shifted = windows[np.arange(len(inputs)), :, down, right]
+        noise = random.standard_normal(shifted.shape, dtype=np.float32)
+        return {**batch, "inputs": shifted + np.float32(self.config.noise) * noise}

@@ -1,0 +1,1 @@
+"""PyTorch building blocks that two or more workloads share."""

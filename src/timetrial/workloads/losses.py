@@ -1,0 +1,38 @@
+"""Losses that two or more workloads share (PyTorch), each in the three forms of `timetrial.api.Loss`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from timetrial.api import Loss
+
+
+def masked(per_example: Tensor, weights: Tensor | None) -> Loss:
+    """Return the loss over the entries of `per_example` whose weight is not zero.
+
+    `weights` has the shape of `per_example`, any dtype; None counts every entry. Losses are multiplied by the
+    weights and `n_valid` is their sum (spec: workloads/README.md, 4.2 and 4.3).
+    """
+    if weights is None:
+        return Loss(per_example.sum(), torch.tensor(float(per_example.numel())), per_example)
+    weights = weights.to(per_example.dtype)
+    per_example = per_example * weights
+    return Loss(per_example.sum(), weights.sum(), per_example)
+
+
+def softmax_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, *, label_smoothing: float = 0.0
+) -> Loss:
+    """Return the softmax cross entropy of logits (..., classes).
+
+    `targets` are class numbers (...,) or probabilities (..., classes). Smoothing replaces the target distribution
+    q by (1 - e) q + e / classes (Szegedy et al. 2016, section 7).
+    """
+    classes = logits.shape[-1]
+    flat = targets.reshape(-1, classes) if targets.is_floating_point() else targets.reshape(-1)
+    per_example = F.cross_entropy(
+        logits.reshape(-1, classes), flat, reduction="none", label_smoothing=label_smoothing
+    )
+    return masked(per_example.reshape(logits.shape[:-1]), weights)
