@@ -33,6 +33,23 @@ class BatchSource(Protocol):
         """Return the batch of step `index`, counted from 0."""
 
 
+class Data(Protocol):
+    """The dataset of a workload: training batches in a seeded order, evaluation splits in a fixed one."""
+
+    @property
+    def train_examples(self) -> int:
+        """Number of examples in the training split."""
+
+    def eval_examples(self, split: Split) -> int:
+        """Return how many examples `eval_batches` yields in all."""
+
+    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
+        """Return the training data in the order that `seed` decides."""
+
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
+        """Yield an evaluation split once, in a fixed order; `train` is a fixed subset of the training data."""
+
+
 class Evaluation(Protocol):
     """A running evaluation: sees the batches of a split one by one and never holds the split in memory."""
 
@@ -86,21 +103,8 @@ class Workload(ABC, Generic[Config]):
         self.config: Config = self.variants[variant](config) if variant else config
 
     @abstractmethod
-    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
-        """Return the training data in the order that `seed` decides."""
-
-    @abstractmethod
-    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
-        """Yield an evaluation split once, in a fixed order; `train` is a fixed subset of the training data."""
-
-    @abstractmethod
-    def eval_examples(self, split: Split) -> int:
-        """Return how many examples `eval_batches` yields in all."""
-
-    @property
-    @abstractmethod
-    def train_examples(self) -> int:
-        """Number of examples in the training split."""
+    def data(self) -> Data:
+        """Return the dataset at this preset; raises UserError where it is not to be had, saying what to do."""
 
     @abstractmethod
     def torch(self) -> TorchWorkload:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
 from timetrial.workloads.base import HostBatch, Split
+from timetrial.workloads.sources import ArraySource, Augment
 
 SIZES: dict[str, int] = {"train": 1000, "validation": 400, "test": 397}
 """Examples a split; an evaluation's `train` split is the first 400 training examples."""
@@ -54,20 +54,29 @@ def split_hash() -> str:
     return digest.hexdigest()
 
 
-def eval_examples(split: Split) -> int:
-    """Return how many examples an evaluation of `split` runs over."""
-    return EVAL_TRAIN if split == "train" else SIZES[split]
+class DigitsData:
+    """The digits as `timetrial.workloads.base.Data`, with inputs of any shape of 64 pixels an example."""
 
+    train_examples = SIZES["train"]
 
-def eval_batches(split: Split, batch_size: int, layout: Literal["flat", "image"]) -> Iterator[HostBatch]:
-    """Yield an evaluation split in order: rows of 64 pixels, or images (n, 1, 8, 8)."""
-    arrays = shaped(splits()[split], layout)
-    for start in range(0, eval_examples(split), batch_size):
-        stop = min(start + batch_size, eval_examples(split))
-        yield {name: array[start:stop] for name, array in arrays.items()}
+    def __init__(self, shape: tuple[int, ...], augment: Augment | None = None) -> None:
+        """Take the shape of one example, (64,) or (1, 8, 8), and how training batches are augmented."""
+        self._splits = {
+            name: {**arrays, "inputs": arrays["inputs"].reshape(-1, *shape)} for name, arrays in splits().items()
+        }
+        self._augment = augment
 
+    def eval_examples(self, split: Split) -> int:
+        """Return how many examples an evaluation of `split` runs over."""
+        return EVAL_TRAIN if split == "train" else SIZES[split]
 
-def shaped(arrays: HostBatch, layout: Literal["flat", "image"]) -> HostBatch:
-    """Return the arrays with inputs as rows of 64 pixels, or as images (n, 1, 8, 8)."""
-    shape = (-1, 64) if layout == "flat" else (-1, 1, 8, 8)
-    return {**arrays, "inputs": arrays["inputs"].reshape(shape)}
+    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> ArraySource:
+        """Return the training digits, reshuffled every epoch and augmented anew at every step."""
+        return ArraySource(self._splits["train"], batch_size, seed, self._augment)
+
+    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
+        """Yield an evaluation split once, in order, not augmented."""
+        examples = self.eval_examples(split)
+        for start in range(0, examples, batch_size):
+            stop = min(start + batch_size, examples)
+            yield {name: array[start:stop] for name, array in self._splits[split].items()}

@@ -5,16 +5,12 @@ Source: spec: workloads/mnist.md (model, loss, metric); the data are `timetrial.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from timetrial.api import LossType
-from timetrial.workloads import digits
-from timetrial.workloads.base import BatchSource, HostBatch, Split, Workload
-from timetrial.workloads.sources import ArraySource
+from timetrial.workloads.base import Data, Workload
+from timetrial.workloads.digits import DigitsData
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_mlp.model_torch import DigitsMlpTorch
@@ -35,22 +31,9 @@ class DigitsMlp(Workload[DigitsMlpConfig]):
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {"mini": DigitsMlpConfig(hidden=128), "tiny": DigitsMlpConfig(hidden=16)}
 
-    @property
-    def train_examples(self) -> int:
-        """Number of examples in the training split."""
-        return digits.SIZES["train"]
-
-    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
-        """Return the training digits, reshuffled every epoch."""
-        return ArraySource(digits.shaped(digits.splits()["train"], "flat"), batch_size, seed)
-
-    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
-        """Yield an evaluation split once, in order."""
-        return digits.eval_batches(split, batch_size, "flat")
-
-    def eval_examples(self, split: Split) -> int:
-        """Return how many examples `eval_batches` yields in all."""
-        return digits.eval_examples(split)
+    def data(self) -> Data:
+        """Return the digits."""
+        return DigitsData((self.config.pixels,))
 
     def torch(self) -> DigitsMlpTorch:
         """Return the PyTorch half."""

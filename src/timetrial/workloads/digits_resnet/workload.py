@@ -6,16 +6,14 @@ training images; the batch norm exercises model state and `update_batch_norm`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads import digits
-from timetrial.workloads.base import BatchSource, HostBatch, Split, Workload
-from timetrial.workloads.sources import ArraySource
+from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.digits import BACKGROUND, DigitsData
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_resnet.model_torch import DigitsResnetTorch
@@ -45,23 +43,9 @@ class DigitsResnet(Workload[DigitsResnetConfig]):
         "tiny": DigitsResnetConfig(widths=(4, 8), blocks=1),
     }
 
-    @property
-    def train_examples(self) -> int:
-        """Number of examples in the training split."""
-        return digits.SIZES["train"]
-
-    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
-        """Return the training digits, reshuffled every epoch and augmented anew at every step."""
-        images = digits.shaped(digits.splits()["train"], "image")
-        return ArraySource(images, batch_size, seed, augment=self._shift_and_add_noise)
-
-    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
-        """Yield an evaluation split once, in order, not augmented."""
-        return digits.eval_batches(split, batch_size, "image")
-
-    def eval_examples(self, split: Split) -> int:
-        """Return how many examples `eval_batches` yields in all."""
-        return digits.eval_examples(split)
+    def data(self) -> Data:
+        """Return the digits, augmented for training."""
+        return DigitsData((1, 8, 8), augment=self._shift_and_add_noise)
 
     def torch(self) -> DigitsResnetTorch:
         """Return the PyTorch half."""
@@ -74,7 +58,7 @@ class DigitsResnet(Workload[DigitsResnetConfig]):
         inputs, reach = batch["inputs"], self.config.shift
         size = inputs.shape[-1]
         padding = ((0, 0), (0, 0), (reach, reach), (reach, reach))
-        padded = np.pad(inputs, padding, constant_values=digits.BACKGROUND)
+        padded = np.pad(inputs, padding, constant_values=BACKGROUND)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
         down, right = random.integers(0, 2 * reach + 1, size=(2, len(inputs)))
         shifted = windows[np.arange(len(inputs)), :, down, right]
