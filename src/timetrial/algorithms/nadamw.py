@@ -1,0 +1,110 @@
+"""NAdamW: AdamW with a Nesterov numerator; the benchmark's baseline and the winner of most of its targets.
+
+Dozat, "Incorporating Nesterov momentum into Adam", 2016, in the form of the benchmark: the *plain* bias correction
+1 - b1^t for the whole numerator. This is not `torch.optim.NAdam`, which corrects with a momentum schedule. With t
+counted from 1 (spec: algorithms/nadamw_and_adam_family.md, 2):
+
+    w <- (1 - r d) w
+    m <- b1 m + (1 - b1) g;    v <- b2 v + (1 - b2) g^2
+    w <- w - r (b1 m + (1 - b1) g) / (1 - b1^t) / (sqrt(v) / sqrt(1 - b2^t) + eps)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from timetrial.algorithms.adamw import AdamW
+from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_uniform
+
+
+class NAdamWOptimizer(torch.optim.Optimizer):
+    """The update rule above, for whole parameter lists at a time."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "step": 0}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every parameter that has a gradient; a closure is evaluated first, its loss returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update(group)
+        return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        weights = [weight for weight in group["params"] if weight.grad is not None]
+        if not weights:
+            return
+        gradients = [weight.grad for weight in weights]
+        first, second = self._moments(weights)
+        group["step"] += 1
+        rate, (beta1, beta2) = group["lr"], group["betas"]
+        correction1 = 1 - beta1 ** group["step"]
+        correction2 = math.sqrt(1 - beta2 ** group["step"])
+
+        torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        numerator = torch._foreach_lerp(first, gradients, 1 - beta1)
+        denominator = torch._foreach_sqrt(second)
+        torch._foreach_div_(denominator, correction2)
+        torch._foreach_add_(denominator, group["eps"])
+        torch._foreach_addcdiv_(weights, numerator, denominator, -rate / correction1)
+
+    def _moments(self, weights: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight] = {"first": torch.zeros_like(weight), "second": torch.zeros_like(weight)}
+        states = [self.state[weight] for weight in weights]
+        return [state["first"] for state in states], [state["second"] for state in states]
+
+
+class NAdamW(AdamW):
+    """NAdamW on all parameters, with AdamW's schedule: linear warm-up and cosine decay to zero."""
+
+    search_space = SearchSpace(
+        learning_rate=log_uniform(1e-4, 1e-2),
+        one_minus_beta1=log_uniform(0.004, 0.1),
+        beta2=choice(0.999),
+        weight_decay=log_uniform(0.005, 1.0),
+        warmup_factor=choice(0.05),
+        label_smoothing=choice(0.1, 0.2),
+        dropout_rate=choice(0.0, 0.1),
+    )
+    # The published self-tuning baseline (spec: algorithms/nadamw_and_adam_family.md, 2, point 5).
+    hyperparameters = {
+        "learning_rate": 0.0017486387539278373,
+        "one_minus_beta1": 0.06733926164,
+        "beta2": 0.9955159689799007,
+        "weight_decay": 0.08121616522670176,
+        "warmup_factor": 0.02,
+        "label_smoothing": 0.0,
+        "dropout_rate": 0.1,
+    }
+
+    def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+        """Return the optimizer of this file."""
+        return NAdamWOptimizer(
+            task.model.parameters(),
+            lr=hyperparameters.learning_rate,
+            betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+            weight_decay=hyperparameters.weight_decay,
+        )

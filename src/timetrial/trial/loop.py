@@ -1,0 +1,187 @@
+"""The training loop: one trial from its first step to its end (spec: protocol.md, 2 and 3).
+
+On the clock: data selection and waiting for data, the training step, preparing for an evaluation. Off it:
+evaluations, checkpoints, logging. The budget is looked at after every step; an evaluation past it would not
+count, so there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from timetrial.api import TrainingAlgorithm, TrainingComplete
+from timetrial.records.plan import TrialPlan
+from timetrial.records.trial_record import TrialRecord
+from timetrial.trial import checkpoint
+from timetrial.trial.clock import Clock, Kind
+from timetrial.trial.evaluation import evaluate
+from timetrial.trial.machine import synchronize
+from timetrial.trial.seeds import Seeds
+from timetrial.trial.stream import BatchStream
+from timetrial.trial.task import TrialTask
+from timetrial.workloads.base import Data, TorchWorkload
+
+Evaluation = dict[str, float]
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """A trial in progress: what it is made of, and how far it has come."""
+
+    plan: TrialPlan
+    record: TrialRecord
+    workload: TorchWorkload
+    data: Data
+    model: nn.Module
+    algorithm: TrainingAlgorithm
+    task: TrialTask
+    stream: BatchStream
+    clock: Clock
+    seeds: Seeds
+    device: torch.device
+    report: Callable[[Evaluation], None]
+    """Told of each evaluation after it is recorded."""
+
+    step: int = 0
+    resumes: int = 0
+    complete: bool = False
+    """The algorithm said so, or the last step allowed was made."""
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+    def train(self) -> None:
+        """Go on training until the trial is over."""
+        while not self.is_over():
+            self.train_step()
+            if self.evaluation_is_due():
+                self.prepare_for_evaluation()
+                if not self.budget_is_spent():
+                    self.evaluate()
+        self.clock.switch(Kind.HARNESS)
+
+    def train_step(self) -> None:
+        """Let the algorithm train one step, on the clock."""
+        self.clock.switch(Kind.ALGORITHM)
+        try:
+            batch = self.algorithm.select_batch(self.task, self.stream)
+            self.algorithm.step(self.task, batch)
+        except TrainingComplete:
+            self.complete = True
+        self.clock.switch(Kind.LOOP)
+        self.step += 1
+        self.task.step = self.step
+        if self.step == self.plan.max_steps:
+            self.complete = True
+
+    def is_over(self) -> bool:
+        """Whether the training is complete, its budget spent or its targets reached."""
+        return self.complete or self.budget_is_spent() or self.targets_are_reached()
+
+    def budget_is_spent(self) -> bool:
+        """Whether the submission time is used up, as of the clock's last switch."""
+        return self.clock.submission_at_switch >= self.plan.budget
+
+    def targets_are_reached(self) -> bool:
+        """Whether the targets that end the trial were reached, not necessarily at the same evaluation."""
+        if not self.plan.race or self.time_to("validation") is None:
+            return False
+        needs_test = self.plan.protocol.stop_when == "both_targets" and self.plan.workload.test_target is not None
+        return not needs_test or self.time_to("test") is not None
+
+    def time_to(self, split: str) -> float | None:
+        """Return the submission time of the first evaluation that reached the split's target, if any did."""
+        workload = self.plan.workload
+        target = workload.validation_target if split == "validation" else workload.test_target
+        for evaluation in self.evaluations:
+            if workload.reached(evaluation[f"{split}/{workload.metric}"], target):
+                return evaluation["submission_time"]
+        return None
+
+    def evaluation_is_due(self) -> bool:
+        """Whether it is time to evaluate: after the first step, at the end, and whenever the period has passed."""
+        if self.complete or not self.evaluations:
+            return True
+        period = self.plan.workload.evaluation_period
+        if period.steps is not None:
+            return self.step % period.steps == 0
+        since = self.clock.submission_at_switch - self.evaluations[-1]["submission_time"]
+        return period.seconds is not None and since >= period.seconds
+
+    def prepare_for_evaluation(self) -> None:
+        """Let the algorithm get its model ready, on the clock, and wait for the accelerator to be done."""
+        self.clock.switch(Kind.ALGORITHM)
+        self.algorithm.prepare_for_eval(self.task)
+        synchronize(self.device)
+        self.clock.switch(Kind.HARNESS)
+
+    def evaluate(self) -> None:
+        """Evaluate off the clock, then commit: checkpoint, log, report, in this order.
+
+        The checkpoint holds all evaluations, so that each one in the log has a checkpoint it can be resumed from.
+        """
+        submission_time = self.clock.submission_at_switch
+        self.clock.switch(Kind.EVALUATION)
+        metrics = evaluate(
+            self.workload,
+            self.data,
+            self.model,
+            batch_size=self.plan.workload.eval_batch_size,
+            device=self.device,
+            seeds=self.seeds,
+        )
+        self.clock.switch(Kind.CHECKPOINT)
+        self.evaluations.append(
+            {
+                "step": self.step,
+                "examples": self.stream.examples,
+                "submission_time": submission_time,
+                "evaluation_time": self.clock.spent(Kind.EVALUATION),
+                "total_time": self.clock.total,
+                **metrics,
+            }
+        )
+        self.task.evaluations = tuple(self.evaluations)
+        self.save()
+        self.clock.switch(Kind.LOGGING)
+        self.record.append_evaluation(self.evaluations[-1])
+        self.report(self.evaluations[-1])
+
+    def save(self) -> None:
+        """Write the checkpoint from which the trial can go on exactly."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "complete": self.complete,
+            "resumes": self.resumes,
+            "evaluations": self.evaluations,
+            "position": self.stream.position,
+            "examples": self.stream.examples,
+            "clock": self.clock.state_dict(),
+            "model": self.model.state_dict(),
+            "algorithm": self.algorithm.state_dict(),
+            "generator": self.task.generator.get_state(),
+        }
+        checkpoint.save(self.record.checkpoint / "state.pt", state)
+
+    def resume(self) -> bool:
+        """Go back to the last checkpoint, if there is one, and make the log agree with it."""
+        state = checkpoint.load(self.record.checkpoint / "state.pt", self.device)
+        if state is None:
+            self.record.restore_evaluations([])
+            return False
+        self.step = self.task.step = state["step"]
+        self.complete = state["complete"]
+        self.resumes = state["resumes"] + 1
+        self.evaluations = state["evaluations"]
+        self.task.evaluations = tuple(self.evaluations)
+        self.stream.position, self.stream.examples = state["position"], state["examples"]
+        self.model.load_state_dict(state["model"])
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.task.generator.set_state(state["generator"].cpu())
+        self.record.restore_evaluations(self.evaluations)
+        checkpoint.restore_generators(state)
+        self.clock.load_state_dict(state["clock"])
+        return True
