@@ -30,7 +30,7 @@ def load_search_space(path: str | Path) -> SearchSpace:
 def parse_search_space(text: str, origin: str | Path) -> SearchSpace:
     """Return the search space that `text` spells; `origin` is what a FileError calls it."""
     data = _parse_json(text, origin)
-    if not data:
+    if data in ({}, []):
         raise FileError(origin, "expected at least one hyperparameter or point, found none")
     try:
         if isinstance(data, dict):
@@ -62,7 +62,7 @@ class _Entry(BaseModel):
     min: float = 0.0
     max: float = 0.0
     scaling: Literal["linear", "log"] = "linear"
-    feasible_points: list[Any] | None = None
+    feasible_points: list[Any] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -76,14 +76,12 @@ class _Entry(BaseModel):
 
     def dimension(self) -> Dimension:
         """Return the dimension; raises UserError where its numbers do not make one."""
-        if self.feasible_points is not None:
+        if "feasible_points" in self.model_fields_set:
             return choice(*self.feasible_points)
         return log_uniform(self.min, self.max) if self.scaling == "log" else uniform(self.min, self.max)
 
 
-_DIMENSIONS: TypeAdapter[dict[str, Dimension]] = TypeAdapter(
-    dict[str, Annotated[_Entry, AfterValidator(_Entry.dimension)]]
-)
+_DIMENSIONS: TypeAdapter[Any] = TypeAdapter(dict[str, Annotated[_Entry, AfterValidator(_Entry.dimension)]])
 
 
 def _spelled(dimension: Dimension) -> dict[str, object]:

@@ -68,8 +68,8 @@ def _sobol(count: int, dimensions: int, seed: int, study: int) -> npt.NDArray[np
     """The first `count` points of a study's own scrambled Sobol sequence; shape (count, dimensions).
 
     `scipy.stats.qmc.Sobol`: linear matrix scramble and digital shift (Matousek, "On the L2-discrepancy for
-    anchored boxes", J. Complexity 14, 1998). A power of two is drawn, then cut: of any number of points the first 2^k still
-    have one in each 2^-k of every coordinate.
+    anchored boxes", J. Complexity 14, 1998). A power of two is drawn, then cut: the
+    first 2^k points have one in each 2^-k of every coordinate, however many are kept.
     """
     from scipy.stats import qmc
 
