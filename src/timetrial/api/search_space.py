@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -15,47 +17,55 @@ Value: TypeAlias = bool | int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """Uniform on [low, high]."""
+    """Uniform on [low, high]. Raises UserError unless both are finite and low <= high."""
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        _check_bounds("uniform", self.low, self.high)
+        low, high = _bounds("uniform", self.low, self.high)
+        if not math.isfinite(high - low):
+            raise UserError(f"uniform({low!r}, {high!r}): the range is too wide for a float")
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
-    def at(self, u: float) -> Value:
+    def at(self, u: float) -> float:
         """Map u in [0, 1) into the dimension (spec: protocol.md, 7, step 6)."""
-        return self.low + u * (self.high - self.low)
+        return _clip(self.low + u * (self.high - self.low), self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
 class LogUniform:
-    """Uniform in the logarithm on [low, high]; both above zero."""
+    """Uniform in the logarithm on [low, high]. Raises UserError unless both are finite and 0 < low <= high."""
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        _check_bounds("log_uniform", self.low, self.high)
-        if self.low <= 0:
-            raise UserError(f"log_uniform({self.low!r}, {self.high!r}): on a log scale 'min' must be above 0")
+        low, high = _bounds("log_uniform", self.low, self.high)
+        if low <= 0:
+            raise UserError(f"log_uniform({low!r}, {high!r}): on a log scale the minimum must be above 0")
+        if not math.isfinite(high / low):
+            raise UserError(f"log_uniform({low!r}, {high!r}): the range is too wide for a float")
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
-    def at(self, u: float) -> Value:
+    def at(self, u: float) -> float:
         """Map u in [0, 1) into the dimension (spec: protocol.md, 7, step 6)."""
-        return self.low * math.exp(u * math.log(self.high / self.low))
+        return _clip(self.low * math.exp(u * math.log(self.high / self.low)), self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a list of values, each equally likely."""
+    """One of a list of values, each equally likely. Raises UserError unless all are plain, finite values."""
 
     values: tuple[Value, ...]
 
     def __post_init__(self) -> None:
         if not self.values:
             raise UserError("choice(): give at least one value")
-        if any(isinstance(value, float) and not math.isfinite(value) for value in self.values):
-            raise UserError(f"choice{self.values!r}: values must be finite")
+        for value in self.values:
+            _check_value(f"choice({', '.join(map(repr, self.values))})", value)
 
     def at(self, u: float) -> Value:
         """Map u in [0, 1) into the dimension (spec: protocol.md, 7, step 6)."""
@@ -66,68 +76,107 @@ Dimension: TypeAlias = Uniform | LogUniform | Choice
 
 
 def uniform(low: float, high: float) -> Uniform:
-    """Return a dimension that is uniform on [low, high]."""
+    """Return a dimension that is uniform on [low, high]; raises UserError as `Uniform`."""
     return Uniform(low, high)
 
 
 def log_uniform(low: float, high: float) -> LogUniform:
-    """Return a dimension that is uniform in the logarithm on [low, high]."""
+    """Return a dimension that is uniform in the logarithm on [low, high]; raises UserError as `LogUniform`."""
     return LogUniform(low, high)
 
 
 def choice(*values: Value) -> Choice:
-    """Return a dimension that takes one of `values`."""
+    """Return a dimension that takes one of `values`; raises UserError as `Choice`."""
     return Choice(values)
 
 
 class SearchSpace:
-    """Either dimensions to draw points from, or a fixed list of points that are tried in order."""
+    """Either dimensions to draw points from, or a fixed list of points that are tried in order.
 
-    def __init__(self, **dimensions: Dimension) -> None:
+    Two are equal when they have the same points, or the same dimensions in the same order (draws depend on it).
+    Raises UserError: a dimension of another type, a name that `Hyperparameters` cannot serve.
+    """
+
+    __slots__ = ("dimensions", "points")
+
+    dimensions: Mapping[str, Dimension]
+    """By name, in the order of the unit cube's coordinates; empty where the points are fixed."""
+    points: tuple[Mapping[str, Value], ...]
+    """The fixed points; empty where there are dimensions."""
+
+    def __init__(self, /, **dimensions: Dimension) -> None:
+        _check_names(dimensions)
         for name, dimension in dimensions.items():
             if not isinstance(dimension, Dimension):
                 raise UserError(
-                    f"search space, {name}: expected uniform(...), log_uniform(...) or choice(...), "
+                    f"hyperparameter {name!r}: expected uniform(...), log_uniform(...) or choice(...), "
                     f"found {dimension!r}"
                 )
-        self.dimensions: Mapping[str, Dimension] = MappingProxyType(dimensions)
-        self.points: tuple[Mapping[str, Value], ...] = ()
+        self.dimensions = MappingProxyType(dimensions)
+        self.points = ()
 
     @classmethod
     def from_points(cls, points: Sequence[Mapping[str, Value]]) -> SearchSpace:
-        """Return a search space that is a fixed list of complete points with the same names."""
+        """Return a search space that is a fixed list of complete points with the same names.
+
+        Raises UserError: no points, a point without names or with other names than the first, a value that is
+        not plain and finite.
+        """
         if not points:
-            raise UserError("search space: expected at least one point, found an empty list")
-        for number, point in enumerate(points):
+            raise UserError("expected at least one point, found an empty list")
+        for number, point in enumerate(points, start=1):
+            _check_point(f"point {number}", point)
             if set(point) != set(points[0]):
                 raise UserError(
-                    f"search space, point {number}: expected the names {sorted(points[0])} of the first point, "
+                    f"point {number}: expected the names {sorted(points[0])} of the first point, "
                     f"found {sorted(point)}"
                 )
         space = cls()
         space.points = tuple(MappingProxyType(dict(point)) for point in points)
         return space
 
-    def at(self, unit_point: Sequence[float]) -> dict[str, Value]:
-        """Map a point of the unit cube, one coordinate a dimension in order, to hyperparameters."""
+    def at(self, unit_point: Iterable[float]) -> dict[str, Value]:
+        """Map a point of the unit cube [0, 1)^D, one coordinate a dimension in order, to hyperparameters."""
         pairs = zip(self.dimensions.items(), unit_point, strict=True)
         return {name: dimension.at(float(u)) for (name, dimension), u in pairs}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SearchSpace):
+            return NotImplemented
+        return list(self.dimensions.items()) == list(other.dimensions.items()) and self.points == other.points
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.dimensions.items()), len(self.points)))
+
+    def __reduce__(self) -> tuple[Callable[..., SearchSpace], tuple[object, ...]]:
+        # Read-only views cannot be copied or pickled themselves.
+        if self.points:
+            return SearchSpace.from_points, ([dict(point) for point in self.points],)
+        return partial(SearchSpace, **self.dimensions), ()
 
     def __repr__(self) -> str:
         if self.points:
             return f"SearchSpace.from_points({[dict(point) for point in self.points]!r})"
-        return f"SearchSpace({', '.join(f'{name}={dim!r}' for name, dim in self.dimensions.items())})"
+        return f"SearchSpace({', '.join(f'{name}={dimension!r}' for name, dimension in self.dimensions.items())})"
 
 
 class Hyperparameters(Mapping[str, Any]):
-    """One point: `hyperparameters.learning_rate`, or as a mapping. Read-only."""
+    """One point: `hyperparameters.learning_rate`, or as a mapping. Read-only.
+
+    Raises UserError for a name that cannot be read as an attribute.
+    """
 
     __slots__ = ("_values",)
 
+    _values: dict[str, Any]
+
     def __init__(self, values: Mapping[str, Any]) -> None:
+        _check_names(values)
         object.__setattr__(self, "_values", dict(values))
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what copy and pickle probe for, also before there are values to look at
+            raise AttributeError(f"no attribute {name!r}")
         try:
             return self._values[name]
         except KeyError:
@@ -136,6 +185,13 @@ class Hyperparameters(Mapping[str, Any]):
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"hyperparameters are read-only (tried to set {name!r})")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"hyperparameters are read-only (tried to delete {name!r})")
+
+    def __reduce__(self) -> tuple[type[Hyperparameters], tuple[dict[str, Any]]]:
+        # The default would restore the attribute by setting it, which is refused.
+        return Hyperparameters, (self._values,)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -150,9 +206,52 @@ class Hyperparameters(Mapping[str, Any]):
         return f"Hyperparameters({self._values!r})"
 
 
-def _check_bounds(what: str, low: float, high: float) -> None:
+def _bounds(what: str, low: float, high: float) -> tuple[float, float]:
+    """Both bounds as plain floats (a numpy scalar could not be written to JSON), in order."""
     for bound in (low, high):
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+        if not _is_finite_number(bound):
             raise UserError(f"{what}({low!r}, {high!r}): expected two finite numbers")
     if low > high:
-        raise UserError(f"{what}({low!r}, {high!r}): 'min' must not exceed 'max'")
+        raise UserError(f"{what}({low!r}, {high!r}): the minimum must not exceed the maximum")
+    return float(low), float(high)
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    """Take back the last bit by which rounding may leave [low, high]."""
+    return min(max(value, low), high)
+
+
+def _is_finite_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
+def _check_value(where: str, value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: values must be finite, found {value!r}")
+    if not isinstance(value, Value):
+        raise UserError(f"{where}: expected a number, a string, True, False or None, found {value!r}")
+
+
+def _check_point(where: str, point: object) -> None:
+    if not isinstance(point, Mapping) or not point:
+        raise UserError(f"{where}: expected hyperparameters with their values, found {point!r}")
+    _check_names(point)
+    for name, value in point.items():
+        _check_value(f"{where}, {name}", value)
+
+
+def _check_names(names: Iterable[object]) -> None:
+    """Refuse what `hyperparameters.<name>` could not read; the public API has the same limit (a namedtuple)."""
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name[0] == "_":
+            raise UserError(
+                f"hyperparameter {name!r}: expected a name of letters, digits and underscores that starts with "
+                "a letter and is not a word of Python's own"
+            )
+        if name in dir(Mapping):
+            raise UserError(f"hyperparameter {name!r}: hides the method of that name; choose another name")
