@@ -54,6 +54,4 @@ class AdamW(ScheduledGradientDescent):
 
     def schedule(self, step: int, task: Task, hyperparameters: Hyperparameters) -> float:
         """Return the multiplier of the learning rate: linear up, cosine down to zero."""
-        return warmup_cosine(
-            step, warmup_steps=warmup_steps(task, hyperparameters), total_steps=task.step_hint
-        )
+        return warmup_cosine(step, warmup_steps=warmup_steps(task, hyperparameters), total_steps=task.step_hint)

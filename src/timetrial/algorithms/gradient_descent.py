@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from timetrial.api import Batch, Hyperparameters, Task, TrainingAlgorithm
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-class ScheduledGradientDescent(TrainingAlgorithm):
+class ScheduledGradientDescent(TrainingAlgorithm, ABC):
     """One optimizer over all parameters, its learning rate a function of the step.
 
     Hyperparameters it reads: `learning_rate`, `label_smoothing`, `dropout_rate`. There is no gradient clipping, as

@@ -52,7 +52,9 @@ class TrialPlan:
     @property
     def folder(self) -> str:
         """The record's place below the runs folder."""
-        return f"{self.submission.name}/study_{self.study}/{self.workload.name}/trial_{self.trial}"
+        kind = self.ruleset if self.race else "targets"
+        trial = f"study_{self.study}/{self.workload.name}/trial_{self.trial}"
+        return f"{self.suite}/{kind}/{self.submission.name}/{trial}"
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -69,8 +69,8 @@ class TrialRecord:
     def restore_evaluations(self, evaluations: list[dict[str, float]]) -> None:
         """Make the log hold the evaluations of the checkpoint that the trial goes on from, and no more.
 
-        A checkpoint is written before its evaluation is logged: the log can lack the last one, or its line be torn,
-        but it never holds one that the checkpoint does not.
+        A checkpoint is written before its evaluation is logged: the log can lack the last one, or its line be
+        torn, but it never holds one that the checkpoint does not.
         """
         write_lines(self._evaluations, evaluations)
 

@@ -33,7 +33,7 @@ def restore_generators(state: dict[str, Any]) -> None:
     torch.set_rng_state(generators["torch"].cpu())
     if generators["cuda"]:
         torch.cuda.set_rng_state_all([generator.cpu() for generator in generators["cuda"]])
-    np.random.set_state(generators["numpy"])  # noqa: NPY002  # what a submission may draw on without asking
+    np.random.set_state(generators["numpy"])  # what a submission may draw on without asking
     random.setstate(generators["python"])
 
 
@@ -41,6 +41,6 @@ def _generators() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": np.random.get_state(),  # noqa: NPY002
+        "numpy": np.random.get_state(),
         "python": random.getstate(),
     }

@@ -7,6 +7,7 @@ count, so there is none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,16 +52,20 @@ class Trial:
     resumes: int = 0
     complete: bool = False
     """The algorithm said so, or the last step allowed was made."""
+    over: bool = False
     evaluations: list[Evaluation] = field(default_factory=list)
+
+    pause_step: float = 1
+    """Training pauses after this step, at first the very first one, ..."""
+    pause_time: float = math.inf
+    """... or once so much submission time is used, whichever comes first."""
 
     def train(self) -> None:
         """Go on training until the trial is over."""
-        while not self.is_over():
+        while not self.over:
             self.train_step()
-            if self.evaluation_is_due():
-                self.prepare_for_evaluation()
-                if not self.budget_is_spent():
-                    self.evaluate()
+            if self.step >= self.pause_step or self.clock.submission_at_switch >= self.pause_time or self.complete:
+                self.pause()
         self.clock.switch(Kind.HARNESS)
 
     def train_step(self) -> None:
@@ -74,12 +79,36 @@ class Trial:
         self.clock.switch(Kind.LOOP)
         self.step += 1
         self.task.step = self.step
-        if self.step == self.plan.max_steps:
-            self.complete = True
 
-    def is_over(self) -> bool:
-        """Whether the training is complete, its budget spent or its targets reached."""
-        return self.complete or self.budget_is_spent() or self.targets_are_reached()
+    def pause(self) -> None:
+        """Evaluate where it is time to, and see whether the trial is over and when to pause next."""
+        self.complete = self.complete or self.step == self.plan.max_steps
+        if self.evaluation_is_due():
+            self.prepare_for_evaluation()
+            if not self.budget_is_spent():
+                self.evaluate()
+        self.look_ahead()
+
+    def look_ahead(self) -> None:
+        """See whether the trial is over, and if not, where to pause next."""
+        self.over = self.complete or self.budget_is_spent() or self.targets_are_reached()
+        period = self.plan.workload.evaluation_period
+        self.pause_step = self.plan.max_steps or math.inf
+        self.pause_time = self.plan.budget
+        if period.steps is not None:
+            self.pause_step = min(self.pause_step, (self.step // period.steps + 1) * period.steps)
+        elif period.seconds is not None and self.evaluations:
+            self.pause_time = min(self.pause_time, self.evaluations[-1]["submission_time"] + period.seconds)
+
+    def evaluation_is_due(self) -> bool:
+        """Whether it is time to evaluate: after the first step, at the end, and whenever the period has passed."""
+        if self.complete or not self.evaluations:
+            return True
+        period = self.plan.workload.evaluation_period
+        if period.steps is not None:
+            return self.step % period.steps == 0
+        since_last = self.clock.submission_at_switch - self.evaluations[-1]["submission_time"]
+        return period.seconds is not None and since_last >= period.seconds
 
     def budget_is_spent(self) -> bool:
         """Whether the submission time is used up, as of the clock's last switch."""
@@ -100,16 +129,6 @@ class Trial:
             if workload.reached(evaluation[f"{split}/{workload.metric}"], target):
                 return evaluation["submission_time"]
         return None
-
-    def evaluation_is_due(self) -> bool:
-        """Whether it is time to evaluate: after the first step, at the end, and whenever the period has passed."""
-        if self.complete or not self.evaluations:
-            return True
-        period = self.plan.workload.evaluation_period
-        if period.steps is not None:
-            return self.step % period.steps == 0
-        since = self.clock.submission_at_switch - self.evaluations[-1]["submission_time"]
-        return period.seconds is not None and since >= period.seconds
 
     def prepare_for_evaluation(self) -> None:
         """Let the algorithm get its model ready, on the clock, and wait for the accelerator to be done."""
@@ -166,12 +185,12 @@ class Trial:
         }
         checkpoint.save(self.record.checkpoint / "state.pt", state)
 
-    def resume(self) -> bool:
+    def resume(self) -> None:
         """Go back to the last checkpoint, if there is one, and make the log agree with it."""
         state = checkpoint.load(self.record.checkpoint / "state.pt", self.device)
         if state is None:
             self.record.restore_evaluations([])
-            return False
+            return
         self.step = self.task.step = state["step"]
         self.complete = state["complete"]
         self.resumes = state["resumes"] + 1
@@ -184,4 +203,4 @@ class Trial:
         self.record.restore_evaluations(self.evaluations)
         checkpoint.restore_generators(state)
         self.clock.load_state_dict(state["clock"])
-        return True
+        self.look_ahead()

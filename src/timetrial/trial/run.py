@@ -57,9 +57,7 @@ def run_trial(plan: TrialPlan, runs: Path, report: Callable[[Evaluation], None])
         return result
 
 
-def assemble(
-    plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callable[[Evaluation], None]
-) -> Trial:
+def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callable[[Evaluation], None]) -> Trial:
     """Build everything a trial is made of, and resume it where a checkpoint is found."""
     device = machine.make_ready(plan)
     record.begin(plan, machine.describe(device))
@@ -117,7 +115,7 @@ def _check_sizes(plan: TrialPlan, data: Data) -> None:
     ):
         if found != fixed:
             raise UserError(
-                f"{plan.workload.name}: the suite {plan.suite} fixes {fixed} {split} examples, the data hold {found}"
+                f"{plan.workload.name}: the suite {plan.suite} fixes {fixed} {split} examples, found {found}"
             )
 
 

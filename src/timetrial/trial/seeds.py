@@ -23,7 +23,7 @@ class Seeds:
         """Seed the global generators of PyTorch, numpy and Python from the stream of that name."""
         framework, legacy, python = (int(word) for word in self.stream(name).generate_state(3))
         torch.manual_seed(framework)
-        np.random.seed(legacy)  # noqa: NPY002  # what a submission may draw on without asking
+        np.random.seed(legacy)  # what a submission may draw on without asking
         random.seed(python)
 
     def torch_generator(self, name: str) -> torch.Generator:

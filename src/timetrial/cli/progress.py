@@ -1,0 +1,107 @@
+"""How a run is going: live on a terminal, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from timetrial.launch.runner import Ended, Evaluated, Event, Interrupted, Started
+from timetrial.records.plan import TrialPlan, TrialResult
+
+
+class RunProgress:
+    """Shows the whole run and every running trial; call it with each event."""
+
+    def __init__(self, console: Console, todo: Sequence[TrialPlan], *, done: int, jobs: int) -> None:
+        self._console = console
+        self._jobs = jobs
+        self._done = done
+        self._total = done + len(todo)
+        self._waiting = {plan.folder: plan for plan in todo}
+        self._began: dict[str, float] = {}
+        self._walls: dict[str, list[float]] = {}
+        self._bars: dict[str, TaskID] = {}
+        self._live = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._overall = self._live.add_task("[bold]trials[/bold]", total=self._total, completed=done, note="")
+        self.results: list[tuple[TrialPlan, TrialResult]] = []
+        self.interrupted: list[Interrupted] = []
+
+    def __enter__(self) -> RunProgress:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Started(plan):
+                self._began[plan.folder] = time.monotonic()
+                total = plan.max_steps if math.isinf(plan.budget) else plan.budget
+                self._bars[plan.folder] = self._live.add_task(escape(plan.folder), total=total, note="")
+            case Evaluated(plan, row):
+                spent = row["step"] if math.isinf(plan.budget) else row["submission_time"]
+                self._live.update(self._bars[plan.folder], completed=round(spent, 2), note=_standing(plan, row))
+            case Ended(plan, result):
+                self.results.append((plan, result))
+                self._close(plan)
+                self._say(plan, result.reason, bad=result.ended == "failed")
+            case Interrupted(plan, reason):
+                self.interrupted.append(event)
+                self._close(plan)
+                self._say(plan, reason, bad=True)
+
+    def _close(self, plan: TrialPlan) -> None:
+        self._done += 1
+        self._walls.setdefault(plan.workload.name, []).append(time.monotonic() - self._began[plan.folder])
+        del self._waiting[plan.folder]
+        self._live.remove_task(self._bars.pop(plan.folder))
+        self._live.update(self._overall, completed=self._done, note=f"about {_duration(self._time_left())} left")
+
+    def _say(self, plan: TrialPlan, reason: str, *, bad: bool) -> None:
+        """Everything off a terminal; on one only what went wrong, since the bars tell the rest."""
+        if bad or not self._console.is_terminal:
+            style = "red" if bad else ""
+            line = f"[{self._done}/{self._total}] {plan.folder}: {reason}"
+            self._console.print(line, style=style, markup=False, highlight=False)
+
+    def _time_left(self) -> float:
+        """Seconds until all trials are over: what such trials took so far, or their budget where none is over."""
+        return sum(self._expected(plan) for plan in self._waiting.values()) / self._jobs
+
+    def _expected(self, plan: TrialPlan) -> float:
+        walls = self._walls.get(plan.workload.name)
+        if walls:
+            return sum(walls) / len(walls)
+        return plan.workload.budget if math.isinf(plan.budget) else plan.budget
+
+
+def _standing(plan: TrialPlan, row: object) -> str:
+    assert isinstance(row, dict)
+    workload = plan.workload
+    value = row[f"validation/{workload.metric}"]
+    return f"step {row['step']}, {workload.metric} {value:.4g} (target {workload.validation_target:g})"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

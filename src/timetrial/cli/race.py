@@ -1,0 +1,66 @@
+"""What `run` and `quickstart` share: a run from its request to its ranked table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import typer
+from rich.console import Console
+
+from timetrial.cli.progress import RunProgress
+from timetrial.errors import UserError
+from timetrial.launch.execute import prepare
+from timetrial.launch.local import LocalRunner, default_jobs
+from timetrial.launch.plan import RunRequest, plan_run
+
+
+def race(
+    request: RunRequest, runs: Path, *, jobs: int | None, overwrite: bool, retry_failed: bool, as_json: bool
+) -> None:
+    """Run all trials that are not on record, then print the ranking.
+
+    Exit code 0: every trial ended. 1: some failed. 2: some could not be recorded. 130: stopped by Ctrl-C.
+    """
+    plans = plan_run(request)
+    standing = prepare(plans, runs, overwrite=overwrite, retry_failed=retry_failed)
+    jobs = jobs or default_jobs(request.suite.protocol.threads)
+    console = Console(stderr=as_json)
+    _announce(console, request, kept=standing.kept, total=len(plans), failed=standing.failed)
+    progress = RunProgress(console, standing.todo, done=standing.kept, jobs=jobs)
+    try:
+        with progress:
+            LocalRunner(jobs).run(standing.todo, runs, progress)
+    except KeyboardInterrupt:
+        left = len(standing.todo) - len(progress.results)
+        console.print(f"Stopped with {left} trials to go. Run the same command again to go on.", style="yellow")
+        raise typer.Exit(130) from None
+    if progress.interrupted:
+        raise UserError(progress.interrupted[0].reason)
+    _print_scores(request, runs, as_json=as_json)
+    failed = [plan for plan, result in progress.results if result.ended == "failed"]
+    if failed:
+        console.print(
+            f"{len(failed)} trials failed; the traceback of the first: timetrial show {runs / failed[0].folder}",
+            style="red",
+        )
+        raise typer.Exit(1)
+
+
+def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
+    """Return the device to train on; `auto` takes an accelerator where there is one. Raises UserError."""
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    match wanted:
+        case "auto":
+            return "cuda" if has_cuda else "cpu"
+        case "cpu":
+            return "cpu"
+        case "cuda" if has_cuda:
+            return "cuda"
+        case "cuda":
+            raise UserError("--device cuda: PyTorch finds no CUDA device here; `timetrial doctor` shows what it finds")
+        case _:
+            raise UserError(f"--device: expected auto, cpu or cuda, found {wanted!r}")
