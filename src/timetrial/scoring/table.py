@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from timetrial.errors import UserError
 from timetrial.records.history import TrialHistory
-from timetrial.scoring.compat import fastest_compat, trial_times_compat
+from timetrial.scoring.compat import fastest_compat, trial_times_compat, with_stale_columns
 from timetrial.scoring.times import TrialTimes, fastest, median_over_studies, trial_times
 from timetrial.suite import Ruleset, Suite
 
@@ -172,7 +172,7 @@ def _cells(
         workload = suite.workload(key[1])
         trials.sort(key=lambda history: history.trial)
         if compat:
-            cells[key] = [trial_times_compat(history, workload) for history in trials]
+            cells[key] = [trial_times_compat(history, workload) for history in with_stale_columns(trials)]
             continue
         surplus += max(0, len(trials) - ruleset.trials)
         budget = workload.budget * ruleset.budget_factor
