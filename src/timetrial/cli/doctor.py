@@ -17,7 +17,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     timetrial doctor
     """
-    from timetrial.report.tables import print_rows
+    from timetrial.report.rows import print_rows
 
     print_rows([*_software(), *_hardware(), *_extras()], as_json=as_json)
 

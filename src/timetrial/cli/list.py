@@ -34,7 +34,7 @@ def list_(
     timetrial list workloads --suite algoperf-0.6
     """
     from timetrial.errors import UserError
-    from timetrial.report.tables import print_rows
+    from timetrial.report.rows import print_rows
 
     if suite is not None and what is not What.workloads:
         raise UserError(f"--suite goes with `list workloads`, not with `list {what.value}`")

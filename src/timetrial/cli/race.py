@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -64,3 +64,38 @@ def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
             raise UserError("--device cuda: PyTorch finds no CUDA device here; `timetrial doctor` shows what it finds")
         case _:
             raise UserError(f"--device: expected auto, cpu or cuda, found {wanted!r}")
+
+
+def _announce(console: Console, request: RunRequest, *, kept: int, total: int, failed: int) -> None:
+    names = ", ".join(submission.name for submission in request.submissions)
+    console.print(
+        f"{request.suite.name}, {request.ruleset} ruleset: {names} on {len(request.workloads)} workloads, "
+        f"{total} trials, {kept} of them on record.",
+        highlight=False,
+        markup=False,
+    )
+    if failed:
+        console.print(f"{failed} of those failed; --retry-failed runs them again.", style="yellow")
+
+
+def _print_scores(request: RunRequest, runs: Path, *, as_json: bool) -> None:
+    """Score what is on record of the submissions that raced."""
+    from timetrial.records.runs import read_runs
+    from timetrial.report.tables import print_scores
+    from timetrial.scoring.score import score_histories
+
+    found = read_runs(runs, suite=request.suite.name, ruleset=request.ruleset)
+    raced = {submission.name for submission in request.submissions}
+    report = score_histories(
+        [trial for trial in found.trials if trial.submission in raced],
+        request.suite,
+        ruleset=request.ruleset,
+        workloads=[workload.name for workload in request.workloads if not workload.is_variant] or None,
+        studies=request.studies,
+        reference=request.submissions[0].name,
+        warnings=found.warnings,
+    )
+    if as_json:
+        print(json.dumps(report.to_json(), indent=2, allow_nan=False))
+    else:
+        print_scores(report, Console(), Console(stderr=True))

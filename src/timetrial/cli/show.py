@@ -27,7 +27,7 @@ def show(
     """
     from timetrial.errors import UserError
     from timetrial.records.trial_record import TrialRecord, find_records
-    from timetrial.report.tables import print_rows, print_trial
+    from timetrial.report.rows import print_rows, print_trial
 
     if (path / "trial.json").is_file():
         print_trial(_details(TrialRecord(path)), as_json=as_json)

@@ -1,0 +1,3 @@
+"""placeholder"""
+def targets() -> None:
+    """x."""
