@@ -33,7 +33,7 @@ _STEPS = "global_step"
 
 
 def is_algoperf_logs(path: str | Path) -> bool:
-    """Whether a folder holds AlgoPerf logs: somewhere in it a study has a workload folder named for a framework."""
+    """Whether a folder holds AlgoPerf logs: some study in it has a workload folder that names a framework."""
     return any(
         _FRAMEWORK.search(workload.name)
         for submission in _submissions(Path(path))
@@ -131,9 +131,7 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
-_Parts = tuple[
-    NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.float64]], Mapping[str, Any] | None
-]
+_Parts = tuple[NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.float64]], Mapping[str, Any] | None]
 
 
 def _read_trial(
@@ -143,7 +141,9 @@ def _read_trial(
     try:
         data = _read_bytes(path)
     except OSError as error:
-        warnings.append(f"{path}: cannot be read ({error.strerror}); the trial is left out")
+        missing = isinstance(error, FileNotFoundError)
+        problem = "there is no such file" if missing else f"cannot be read ({error.strerror})"
+        warnings.append(f"{path}: {problem}; the trial is left out")
         return None
     columns, complaints = parse_measurements(data, path, _column_filter(wanted), keep_torn=compat)
     warnings += complaints

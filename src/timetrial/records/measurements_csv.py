@@ -43,7 +43,9 @@ def parse_measurements(
     return columns, warnings
 
 
-def _rows(lines: list[bytes], width: int, path: Path, warnings: list[str], *, keep_torn: bool) -> list[list[bytes]]:
+def _rows(
+    lines: list[bytes], width: int, path: Path, warnings: list[str], *, keep_torn: bool
+) -> list[list[bytes]]:
     rows = [line.split(b",") for line in lines[1:] if line]
     if all(len(row) == width for row in rows):
         return rows
@@ -75,7 +77,9 @@ def _column(
     bad = [i for i, field in enumerate(fields) if np.isnan(values[i]) and not _says_missing(field)]
     if bad:
         found = fields[bad[0]].decode("utf-8", "replace")[:40]
-        warnings.append(f"{path}: {name}: {_plural(len(bad), 'value')} that are no numbers (first {found!r}) left out")
+        warnings.append(
+            f"{path}: {name}: {_plural(len(bad), 'value')} that are no numbers (first {found!r}) left out"
+        )
     return values
 
 

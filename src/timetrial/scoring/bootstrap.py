@@ -3,12 +3,13 @@
 Two sets of resamples. The *plain* bootstrap draws studies with replacement. With three studies it can only return
 one of ten medians and is too narrow by √(2/3), so there is a *corrected* one as well, on log times:
 
-- each drawn study is moved by normal noise of SD s/√m, where s is the cell's SD (m - 1 below the line) and m the number
-  of its studies that reached the target: the resampling variance becomes s² instead of s² (m - 1)/m
-  (smoothed bootstrap: Hesterberg 2015, "What teachers should know about the bootstrap", The American Statistician 69(4),
-  section on the narrowness bias; Silverman and Young 1987, Biometrika 74(3));
-- deviations of a resampled median from the cell's median are scaled by √(df / χ²_df), df = m - 1, one draw a resample:
-  s itself is known only so well. For a mean this gives Student's t interval (the fiducial argument).
+- each drawn study is moved by normal noise of SD s/√m, where s is the cell's SD (m - 1 below the line) and m the
+  number of its studies that reached the target: the resampling variance becomes s² instead of s² (m - 1)/m
+  (smoothed bootstrap: Silverman and Young 1987, Biometrika 74(3), 469; narrowness bias: Hesterberg 2015, "What
+  teachers should know about the bootstrap", The American Statistician 69(4), 371);
+- deviations of a resampled median from the cell's median are scaled by √(df / χ²_df), df = m - 1, one draw a
+  resample: s itself is known only so well. For a mean this gives Student's t interval (Fisher 1935, "The fiducial
+  argument in statistical inference", Annals of Eugenics 6(4), 391).
 
 Resampling is within (submission, workload). All submissions use the same draws, so studies of equal number stay
 paired, and a difference of two submissions is taken within a resample.
@@ -42,8 +43,8 @@ def resample_medians(
 ) -> Floats:
     """Resample studies and take medians: (submissions, workloads, studies) to (resamples, submissions, workloads).
 
-    Only studies that are `present` are drawn, as many as there are of them; infinity is a target not reached. A cell
-    without any gives infinity.
+    Only studies that are `present` are drawn, as many as there are of them; infinity is a target not reached. A
+    cell without any gives infinity.
     """
     order = np.argsort(~present, axis=-1, kind="stable")
     values = np.take_along_axis(np.where(present, values, np.inf), order, axis=-1)
@@ -113,8 +114,8 @@ def bias_corrected_intervals(
 ) -> Intervals:
     """BCa intervals along the first axis (Efron 1987, "Better bootstrap confidence intervals", eq. 2.3 to 2.5).
 
-    Without `acceleration` they are the BC intervals. Ties with the estimate count half. Ends are order statistics, never
-    interpolated, so infinite resamples are no difficulty.
+    Without `acceleration` they are the BC intervals. Ties with the estimate count half. Ends are order statistics,
+    never interpolated, so infinite resamples are no difficulty.
     """
     from scipy.special import ndtr, ndtri
 
@@ -143,7 +144,7 @@ def jackknife_medians(values: Floats, present: NDArray[np.bool_]) -> Floats:
 
 
 def acceleration(jackknifed: Floats, samples: tuple[int, ...] = ()) -> Floats:
-    """BCa's acceleration from leave-one-out values (Davison and Hinkley 1997, eq. 5.22, with jackknife influences).
+    """BCa's acceleration from leave-one-out values (Davison and Hinkley 1997, section 5.3.2).
 
     The first axis is the study left out; `samples` are the axes of the cell that it was left out of, where a
     quantity depends on several. NaN and infinite values count as of no influence.
@@ -152,7 +153,10 @@ def acceleration(jackknifed: Floats, samples: tuple[int, ...] = ()) -> Floats:
     values = np.where(known, jackknifed, 0.0)
     mean = values.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     influences = np.where(known, mean - values, 0.0)
-    influences /= np.maximum(np.abs(influences).max(), 1e-300)  # the ratio below is free of scale, its parts are not
+    influences /= np.maximum(
+        np.abs(influences).max(), 1e-300
+    )  # the ratio below is free of scale, its parts are not
     squares = (influences**2).sum(axis=(0, *samples))
     cubes = (influences**3).sum(axis=(0, *samples))
-    return np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(squares), where=squares > 1e-60)
+    divided = np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(squares), where=squares > 1e-60)
+    return np.asarray(divided)

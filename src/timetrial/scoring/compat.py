@@ -1,7 +1,7 @@
 """What the public scoring code does differently, for scores that must equal the published ones.
 
-Sources: spec: protocol.md, sections 9 and 12. Each difference has its own sentence in docs/scoring.md. Here are those
-that concern times; the 100-point trapezoid is in `profiles.py`, the treatment of torn rows in `records/`.
+Sources: spec: protocol.md, sections 9 and 12. Each difference has its own sentence in docs/scoring.md. Here are
+those that concern times; the 100-point trapezoid is in `profiles.py`, the treatment of torn rows in `records/`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from timetrial.records.history import TrialHistory
 from timetrial.scoring.times import TrialTimes
 from timetrial.suite import SuiteWorkload
 
-
 LISTING_ORDER = (5, 3, 4, 1, 2)
 """The order in which the public code met the trials: that in which a file system happened to list their folders.
 
-There are 22 ties among the public logs of four submissions; those that decide an expected time to target agree with
-this order (of an ext4 disk), not with ascending or descending numbers. Other numbers follow in ascending order.
+There are 22 ties among the public logs of four submissions; those that decide an expected time to target agree
+with this order (of an ext4 disk), not with ascending or descending numbers. Others follow in ascending order.
 """
 
 

@@ -26,13 +26,13 @@ def performance_ratios(times: Floats) -> Floats:
     best = times.min(axis=-2, keepdims=True)
     reached = np.isfinite(times)
     with np.errstate(over="ignore"):
-        return np.divide(times, best, out=np.full_like(times, np.inf), where=reached)
+        return np.asarray(np.divide(times, best, out=np.full_like(times, np.inf), where=reached))
 
 
 def credits(ratios: Floats, r_max: float, *, grid: int | None = None) -> Floats:
     """What each workload adds to a score, in [0, 1], exactly; with `grid` points, by the trapezoid rule instead.
 
-    The trapezoid rule sees a jump at ratio r at the first grid point τ_k >= r, and counts half an interval before it.
+    The trapezoid rule sees a jump at ratio r at the first grid point τ_k >= r, and counts half the interval before.
     """
     if grid is None:
         return np.asarray((r_max - np.minimum(ratios, r_max)) / (r_max - 1))
@@ -41,7 +41,7 @@ def credits(ratios: Floats, r_max: float, *, grid: int | None = None) -> Floats:
 
 
 def scores(ratios: Floats, r_max: float, *, grid: int | None = None) -> Floats:
-    """Scores in [0, 1]: the area below each submission's profile, divided by r_max - 1. Shape (..., submissions)."""
+    """Scores in [0, 1]: the area below each submission's profile, over r_max - 1. Shape (..., submissions)."""
     return np.asarray(credits(ratios, r_max, grid=grid).mean(axis=-1))
 
 

@@ -111,7 +111,9 @@ class ScoreReport:
                 "without_workload": self._by_submission(self.sensitivity.without_workload),
                 "without_submission": self._by_submission(self.sensitivity.without_submission),
             },
-            "instances": [{key: _plain(value) for key, value in asdict(row).items()} for row in instances(self.table)],
+            "instances": [
+                {key: _plain(value) for key, value in asdict(row).items()} for row in instances(self.table)
+            ],
         }
 
     def _submission(self, i: int, rank: int) -> dict[str, Any]:
@@ -127,10 +129,10 @@ class ScoreReport:
             "speedup": _plain(self.speedups[i, reference]),
             "speedup_intervals": _ends(known.speedups, (i, reference)) if known else None,
             "profile": dict(zip(("tau", "rho"), map(_plain, self.profile(name)), strict=True)),
-            "profile_by_steps": dict(zip(("tau", "rho"), map(_plain, self.profile(name, by_steps=True)), strict=True)),
-            "workloads": {
-                workload: self._cell(i, j) for j, workload in enumerate(self.table.selection.workloads)
-            },
+            "profile_by_steps": dict(
+                zip(("tau", "rho"), map(_plain, self.profile(name, by_steps=True)), strict=True)
+            ),
+            "workloads": {workload: self._cell(i, j) for j, workload in enumerate(self.table.selection.workloads)},
         }
 
     def _cell(self, i: int, j: int) -> dict[str, Any]:

@@ -32,9 +32,10 @@ def score_histories(
     """Score all submissions among `histories` as one pool.
 
     `workloads` restricts the base workloads (default: all of which there is any record); `studies` says how many
-    studies there are meant to be (default: as the ruleset); `reference` is the submission that speed-ups are against
-    (default: the first whose name contains "baseline", else the best). `resamples` = 0 leaves uncertainty out.
-    `warnings` are the readers', handed on. Raises UserError for unknown names and when nothing can be scored.
+    studies there are meant to be (default: as the ruleset); `reference` is the submission that speed-ups are
+    against (default: the first whose name contains "baseline", else the best). `resamples` = 0 leaves uncertainty
+    out. `warnings` are the readers', handed on.
+    Raises UserError for unknown names and when nothing can be scored.
     """
     trials = list(histories)
     rules_of_tuning = suite.ruleset(ruleset)
@@ -42,7 +43,8 @@ def score_histories(
     table, more = build_table(trials, suite, selection, rules_of_tuning, compat=compat, studies=studies)
     rules = Rules(selection=selection, r_max=suite.scoring.r_max, compat=compat)
     budgets = Budgets(
-        seconds=np.array([suite.workload(name).budget for name in selection.workloads]) * rules_of_tuning.budget_factor,
+        seconds=np.array([suite.workload(name).budget for name in selection.workloads])
+        * rules_of_tuning.budget_factor,
         bases=len(selection.bases),
         compat=compat,
     )

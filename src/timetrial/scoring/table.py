@@ -107,9 +107,9 @@ def build_table(
 ) -> tuple[StudyTable, list[str]]:
     """Reduce trials to studies; returns the table and notes on missing or surplus studies and trials.
 
-    A submission's studies are taken in the order of their numbers. There are as many as the ruleset has (or more if
-    more were recorded), or exactly `studies`; missing ones count as not reached. In `compat` mode the studies are
-    those present, and no trial is surplus. Raises UserError when one trial is given twice.
+    A submission's studies are taken in the order of their numbers. There are as many as the ruleset has (or more
+    if more were recorded), or exactly `studies`; missing ones count as not reached. In `compat` mode the studies
+    are those present, and no trial is surplus. Raises UserError when one trial is given twice.
     """
     notes: list[str] = []
     cells = _cells(histories, suite, selection, ruleset, notes, compat=compat)

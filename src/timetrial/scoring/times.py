@@ -39,8 +39,8 @@ class TrialTimes:
 def trial_times(history: TrialHistory, workload: SuiteWorkload, budget: float) -> TrialTimes:
     """Find a trial's first crossings, in order of submission time.
 
-    An evaluation counts when its metric, its time and nothing else is finite, 0 < time <= `budget` (seconds), and the
-    metric is at or beyond the target (non-strict; spec: protocol.md, section 9). Rows may be in any order.
+    An evaluation counts when its metric and its time are finite, 0 < time <= `budget` (seconds), and the metric is
+    at or beyond the target (non-strict; spec: protocol.md, section 9). Rows may be in any order.
     """
     with np.errstate(invalid="ignore"):
         on_time = np.isfinite(history.times) & (history.times > 0) & (history.times <= budget)

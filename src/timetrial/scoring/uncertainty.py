@@ -26,7 +26,7 @@ Method = Literal["corrected", "percentile", "bca"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Uncertainty:
-    """95 % intervals by method. `corrected` is the one to report; docs/scoring.md has the coverage of all three."""
+    """95 % intervals by method. `corrected` is the one to report; docs/scoring.md has the coverage of each."""
 
     scores: Mapping[Method, Intervals]
     """Shape (submissions,)."""
@@ -64,7 +64,9 @@ def estimate_uncertainty(
     def speedups(medians: Floats) -> Floats:
         return pairwise_speedups(mean_log_times(medians))
 
-    def every(statistic: Callable[[Floats], Floats], *, of_corrected: Floats | None = None) -> dict[Method, Intervals]:
+    def every(
+        statistic: Callable[[Floats], Floats], *, of_corrected: Floats | None = None
+    ) -> dict[Method, Intervals]:
         estimate, resampled = statistic(estimates), statistic(plain)
         accelerated = _acceleration(statistic, values, present, estimates)
         smooth = statistic(corrected) if of_corrected is None else of_corrected

@@ -1,4 +1,4 @@
-"""Other views of the same table: speed-ups, sensitivity of the ranking, what tuning costs, instance by instance."""
+"""Other views of the same table: speed-ups, sensitivity of the ranking, the cost of tuning, race by race."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Budgets:
         return np.asarray(medians / self.seconds)
 
     def mean_log_times(self, medians: Floats) -> Floats:
-        """Mean log time over the base workloads, from which geometric-mean speed-ups follow: shape (..., submissions).
+        """Mean log time over the base workloads, from which geometric-mean speed-ups follow.
 
-        A target not reached counts as reached at the end of the budget: a lower bound of what it would have taken. The
-        public tool adds a second (spec: protocol.md, section 9, "Speedup tool"), and so does `compat`. No other
-        scoring rule applies: a time beyond r_max times the fastest is still a time.
+        A target not reached counts as reached at the end of the budget: a lower bound of what it would have taken.
+        The public tool adds a second (spec: protocol.md, section 9, "Speedup tool"), and so does `compat`. No other
+        scoring rule applies: a time beyond r_max times the fastest is still a time. Shape (..., submissions).
         """
         times = medians[..., : self.bases]
         budget = self.seconds[: self.bases] + (1.0 if self.compat else 0.0)
         with np.errstate(invalid="ignore"):
-            return np.log(np.where(np.isfinite(times), times, budget)).mean(axis=-1)
+            return np.asarray(np.log(np.where(np.isfinite(times), times, budget)).mean(axis=-1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Sensitivity:
 
 
 def sensitivity(medians: Floats, submissions: Sequence[str], rules: Rules) -> Sensitivity:
-    """Leave one base workload (with its variants) out, then one submission; nothing to leave out gives no entry."""
+    """Leave one base workload (with its variants) out, then one submission; of a single one there is no entry."""
     bases = rules.selection.bases
     by_workload = {}
     if len(bases) > 1:
