@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from timetrial.cli.options import AsJson
 
 
-class What(str, Enum):
+class What(StrEnum):
     """What can be listed."""
 
     workloads = "workloads"

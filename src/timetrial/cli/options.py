@@ -10,7 +10,8 @@ import typer
 RunsDir = Annotated[Path, typer.Option(help="Folder of records.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON instead of tables.")]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Trials at a time, each on cores of its own.", show_default="one per core")
+    int | None,
+    typer.Option(min=1, help="Trials at a time, each on cores of its own.", show_default="one per core"),
 ]
 Device = Annotated[str, typer.Option(help="Where to train: auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points, data order and initialisation.")]

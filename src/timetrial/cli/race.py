@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from timetrial.cli.progress import RunProgress
 from timetrial.errors import UserError
-from timetrial.launch.execute import prepare
+from timetrial.launch.execute import Standing, prepare
 from timetrial.launch.local import LocalRunner, default_jobs
 from timetrial.launch.plan import RunRequest, plan_run
+from timetrial.records.plan import TrialPlan, TrialResult
 
 
 def race(
@@ -25,27 +27,24 @@ def race(
     """
     plans = plan_run(request)
     standing = prepare(plans, runs, overwrite=overwrite, retry_failed=retry_failed)
-    jobs = jobs or default_jobs(request.suite.protocol.threads)
     console = Console(stderr=as_json)
     _announce(console, request, kept=standing.kept, total=len(plans), failed=standing.failed)
-    progress = RunProgress(console, standing.todo, done=standing.kept, jobs=jobs)
-    try:
-        with progress:
-            LocalRunner(jobs).run(standing.todo, runs, progress)
-    except KeyboardInterrupt:
-        left = len(standing.todo) - len(progress.results)
-        console.print(f"Stopped with {left} trials to go. Run the same command again to go on.", style="yellow")
-        raise typer.Exit(130) from None
-    if progress.interrupted:
-        raise UserError(progress.interrupted[0].reason)
+    results = _run(standing, runs, jobs=jobs, console=console)
     _print_scores(request, runs, as_json=as_json)
-    failed = [plan for plan, result in progress.results if result.ended == "failed"]
+    failed = [plan for plan, result in results if result.ended == "failed"]
     if failed:
         console.print(
             f"{len(failed)} trials failed; the traceback of the first: timetrial show {runs / failed[0].folder}",
             style="red",
         )
         raise typer.Exit(1)
+
+
+def run_trials(plans: Sequence[TrialPlan], runs: Path, *, jobs: int | None, console: Console) -> None:
+    """Run those of `plans` that are not on record; stops as `race` does."""
+    standing = prepare(plans, runs, overwrite=False, retry_failed=False)
+    console.print(f"{len(plans)} trials, {standing.kept} of them on record.", highlight=False)
+    _run(standing, runs, jobs=jobs, console=console)
 
 
 def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
@@ -61,9 +60,30 @@ def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
         case "cuda" if has_cuda:
             return "cuda"
         case "cuda":
-            raise UserError("--device cuda: PyTorch finds no CUDA device here; `timetrial doctor` shows what it finds")
+            raise UserError(
+                "--device cuda: PyTorch finds no CUDA device here; `timetrial doctor` shows what it finds"
+            )
         case _:
             raise UserError(f"--device: expected auto, cpu or cuda, found {wanted!r}")
+
+
+def _run(
+    standing: Standing, runs: Path, *, jobs: int | None, console: Console
+) -> list[tuple[TrialPlan, TrialResult]]:
+    if not standing.todo:
+        return []
+    jobs = jobs or default_jobs(standing.todo[0].protocol.threads)
+    progress = RunProgress(console, standing.todo, done=standing.kept, jobs=jobs)
+    try:
+        with progress:
+            LocalRunner(jobs).run(standing.todo, runs, progress)
+    except KeyboardInterrupt:
+        left = len(standing.todo) - len(progress.results)
+        console.print(f"Stopped with {left} trials to go. Run the same command again to go on.", style="yellow")
+        raise typer.Exit(130) from None
+    if progress.interrupted:
+        raise UserError(progress.interrupted[0].reason)
+    return progress.results
 
 
 def _announce(console: Console, request: RunRequest, *, kept: int, total: int, failed: int) -> None:

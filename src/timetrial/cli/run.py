@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a suite file of your own.")],
     submission: Annotated[
-        list[str], typer.Option(help="A file, a folder or an installed name; give one or more.", show_default=False)
+        list[str],
+        typer.Option(help="A file, a folder or an installed name; give one or more.", show_default=False),
     ],
     ruleset: Ruleset = "external",
     workload: Annotated[
         list[str] | None, typer.Option(help="Only these workloads; give one or more.", show_default="all")
     ] = None,
     studies: Annotated[int | None, typer.Option(min=1, help="Studies.", show_default="the ruleset's")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials a study.", show_default="the ruleset's")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials a study.", show_default="the ruleset's")
+    ] = None,
     search_space: Annotated[
         Path | None, typer.Option(help="Search space as JSON, for one submission.", show_default="its own")
     ] = None,

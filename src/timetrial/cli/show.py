@@ -57,9 +57,10 @@ def _row(record: TrialRecord) -> dict[str, Any]:
 def _details(record: TrialRecord) -> dict[str, Any]:
     from timetrial.records.plan import PLAN, RESULT
 
-    result = record.result
+    plan, result = record.plan, record.result
+    assert plan is not None, "the caller saw its trial.json"
     return {
-        "plan": PLAN.dump_python(record.plan, mode="json"),
+        "plan": PLAN.dump_python(plan, mode="json"),
         "environment": record.environment,
         "evaluations": record.evaluations,
         "result": RESULT.dump_python(result, mode="json") if result else None,

@@ -35,8 +35,8 @@ def prepare(plans: Sequence[TrialPlan], runs: Path, *, overwrite: bool, retry_fa
     if found.different and not overwrite:
         plan, difference = found.different[0]
         raise UserError(
-            f"{runs / plan.folder}: on record with another plan ({difference}), as are {len(found.different)} trials "
-            "in all: use --overwrite to replace them, or another --runs-dir to keep both"
+            f"{runs / plan.folder}: on record with another plan ({difference}), as are "
+            f"{len(found.different)} trials in all: --overwrite replaces them, another --runs-dir keeps both"
         )
     again = _to_be_replaced(found, retry_failed=retry_failed)
     for plan in again:
@@ -57,4 +57,6 @@ def _check_writable(runs: Path) -> None:
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
-        raise UserError(f"{runs}: cannot write to the runs folder ({error.strerror}); --runs-dir names another") from None
+        raise UserError(
+            f"{runs}: cannot write to the runs folder ({error.strerror}); --runs-dir names another"
+        ) from None

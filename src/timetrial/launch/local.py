@@ -15,6 +15,7 @@ from pathlib import Path
 from timetrial.launch.cores import physical_cores, slots
 from timetrial.launch.runner import Ended, Evaluated, Event, Interrupted, Started
 from timetrial.records.plan import TrialPlan
+from timetrial.workloads.registry import known_workloads
 
 _WORKER = "timetrial.launch.worker"
 
@@ -39,7 +40,7 @@ class LocalRunner:
         free = list(reversed(self._slots))
         running: list[_Running] = []
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([_WORKER])
+        context.set_forkserver_preload([_WORKER, *_workload_modules(plans)])
         try:
             with _single_threaded_libraries():
                 while waiting or running:
@@ -59,6 +60,12 @@ class LocalRunner:
 def default_jobs(threads: int | None) -> int:
     """Return how many trials of so many threads fit this machine's cores; None means all cores a trial."""
     return max(len(physical_cores()) // threads, 1) if threads else 1
+
+
+def _workload_modules(plans: Sequence[TrialPlan]) -> list[str]:
+    """The modules of the workloads, so that what they import is loaded once for all trials."""
+    known = known_workloads()
+    return sorted({known[plan.workload.base].partition(":")[0] for plan in plans})
 
 
 def _start(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+from sklearn.datasets import load_digits
 
 from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.sources import ArraySource, Augment
@@ -31,8 +32,6 @@ BACKGROUND = -_MEAN / _STD
 @lru_cache(maxsize=1)
 def splits() -> dict[str, HostBatch]:
     """Return `inputs`, normalised float32 (n, 8, 8), and `targets`, int64 (n,), of each split."""
-    from sklearn.datasets import load_digits
-
     digits = load_digits()
     order = np.random.Generator(np.random.PCG64(_SPLIT_SEED)).permutation(len(digits.target))
     inputs = ((digits.images[order] - _MEAN) / _STD).astype(np.float32)

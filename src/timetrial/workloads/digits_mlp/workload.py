@@ -29,7 +29,7 @@ class DigitsMlp(Workload[DigitsMlpConfig]):
     """1,000 digits, one hidden layer, accuracy."""
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
-    presets = {"mini": DigitsMlpConfig(hidden=128), "tiny": DigitsMlpConfig(hidden=16)}
+    presets = {"mini": DigitsMlpConfig(hidden=256), "tiny": DigitsMlpConfig(hidden=16)}
 
     def data(self) -> Data:
         """Return the digits."""
