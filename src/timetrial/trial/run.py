@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import traceback
@@ -128,7 +129,16 @@ def _result_of(trial: Trial, started: Started) -> TrialResult:
         ended, reason = "budget_spent", f"spent its {trial.plan.budget:g} s without reaching the target"
     else:
         ended, reason = "training_complete", f"complete after {trial.step} steps"
+    if time_to_target is None:
+        reason = _divergence(trial) + reason
     return _close(trial.clock, started, trial, ended=ended, reason=reason, time_to_target=time_to_target)
+
+
+def _divergence(trial: Trial) -> str:
+    """Say so where the last evaluation holds a number that is none; the algorithm was free to recover from it."""
+    last = trial.evaluations[-1] if trial.evaluations else {}
+    names = [name for name, value in last.items() if name.startswith("validation/") and not math.isfinite(value)]
+    return f"diverged ({names[0]} is {last[names[0]]}); " if names else ""
 
 
 def _failure(error: BaseException, trial: Trial | None, clock: Clock, started: Started) -> TrialResult:

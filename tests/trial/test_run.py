@@ -1,0 +1,135 @@
+"""One trial from its first step to its record."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import Spy, plan_of
+
+from timetrial.algorithms.registry import load_submission
+from timetrial.records.plan import TrialPlan, TrialResult
+from timetrial.records.trial_record import TrialRecord
+from timetrial.suite import Suite
+from timetrial.trial.run import run_trial
+
+
+def run(plan: TrialPlan, runs: Path) -> tuple[TrialResult, list[dict[str, float]]]:
+    result = run_trial(plan, runs, lambda evaluation: None)
+    return result, TrialRecord(runs / plan.folder).evaluations
+
+
+def test_a_trial_reaches_its_target(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_mlp", "Sgd", hyperparameters={"learning_rate": 0.5})
+    result, evaluations = run(plan, tmp_path)
+    assert result.ended == "target_reached"
+    assert evaluations[-1]["validation/accuracy"] >= 0.6
+    assert all(row["validation/accuracy"] < 0.6 for row in evaluations[:-1]), "it stops at the first crossing"
+    assert result.time_to_target == evaluations[-1]["submission_time"]
+    assert [row["step"] for row in evaluations] == [1, *range(10, result.steps + 1, 10)]
+    assert result.examples == 32 * result.steps
+    assert sum(seconds for kind, seconds in result.seconds.items() if "/" not in kind) == pytest.approx(result.total)
+    assert 0 < result.submission_time <= result.seconds["submission"]
+
+
+def test_the_same_seed_gives_the_same_trial(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=40, race=False)
+    other = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=40, race=False, seed=8)
+    first, second, third = (run(p, tmp_path / str(i))[1] for i, p in enumerate((plan, plan, other)))
+    metrics = [[(row["step"], row["validation/loss"], row["test/accuracy"]) for row in rows] for rows in
+               (first, second, third)]
+    assert metrics[0] == metrics[1]
+    assert metrics[0] != metrics[2]
+
+
+def test_the_second_call_only_reads(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_mlp", "Sgd", max_steps=5, race=False)
+    first, _ = run(plan, tmp_path)
+    assert run(plan, tmp_path)[0] == first
+
+
+def test_the_budget_ends_a_trial_without_a_further_evaluation(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_mlp", "Sgd", budget=0.05, hyperparameters={"learning_rate": 0.0})
+    result, evaluations = run(plan, tmp_path)
+    assert result.ended == "budget_spent"
+    assert result.time_to_target is None
+    assert result.submission_time >= 0.05
+    assert all(row["submission_time"] < 0.05 for row in evaluations)
+
+
+def test_completion_brings_a_last_evaluation(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_mlp", "Quitter", race=False)
+    result, evaluations = run(plan, tmp_path)
+    assert result.ended == "training_complete"
+    assert result.steps == 25
+    assert [row["step"] for row in evaluations] == [1, 10, 20, 25]
+
+
+def test_without_a_race_targets_end_nothing(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(
+        tiny_suite, "digits_mlp", "Sgd", race=False, max_steps=150, hyperparameters={"learning_rate": 0.5}
+    )
+    result, evaluations = run(plan, tmp_path)
+    assert (result.ended, result.steps, result.time_to_target) == ("training_complete", 150, None)
+    assert evaluations[-1]["step"] == 150
+    assert max(row["validation/accuracy"] for row in evaluations) > 0.6
+
+
+def test_an_error_is_on_record_with_its_traceback(tiny_suite: Suite, tmp_path: Path) -> None:
+    result, evaluations = run(plan_of(tiny_suite, "digits_mlp", "Crasher"), tmp_path)
+    assert result.ended == "failed"
+    assert result.reason == "ValueError: the fifteenth step is"
+    assert result.traceback is not None
+    assert "unlucky" in result.traceback
+    assert (result.steps, len(evaluations)) == (14, 2)
+
+
+def test_nan_reaches_nothing_and_does_not_hang(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_resnet", "Diverger", max_steps=30)
+    result, evaluations = run(plan, tmp_path)
+    assert result.ended == "training_complete"
+    assert result.time_to_target is None
+    assert "diverged" in result.reason
+    assert math.isnan(evaluations[-1]["validation/loss"])
+    assert evaluations[-1]["validation/accuracy"] == 0.0
+
+
+def test_changed_precision_is_found_out(tiny_suite: Suite, tmp_path: Path) -> None:
+    result, _ = run(plan_of(tiny_suite, "digits_mlp", "Cheat", max_steps=3, race=False), tmp_path)
+    torch.set_float32_matmul_precision("highest")
+    assert result.ended == "failed"
+    assert "torch.get_float32_matmul_precision() is medium, must be highest" in result.reason
+
+
+def test_what_a_submission_sees(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_resnet", "Spy", max_steps=12, race=False)
+    spy = load_submission(plan.submission.location)
+    assert issubclass(spy, object)
+    assert spy.__name__ == Spy.__name__
+    spy.seen.clear()  # type: ignore[attr-defined]  # the class was imported anew, under its submission's name
+    run(plan, tmp_path)
+    seen = spy.seen  # type: ignore[attr-defined]
+    assert [look["step"] for look in seen] == list(range(12))
+    assert [look["evaluations"] for look in seen] == [0, *[1] * 9, 2, 2]
+    elapsed = [look["elapsed"] for look in seen]
+    assert elapsed == sorted(elapsed)
+    assert all(look["fraction"] == pytest.approx(look["elapsed"] / 20.0, rel=0.5) for look in seen)
+
+
+@pytest.mark.parametrize("stop_when", ["validation_target", "both_targets"])
+def test_both_targets_may_be_asked_for(tiny_suite: Suite, tmp_path: Path, stop_when: str) -> None:
+    workload = replace(tiny_suite.workload("digits_mlp"), test_target=0.9)
+    plan = plan_of(
+        tiny_suite,
+        "digits_mlp",
+        "Sgd",
+        hyperparameters={"learning_rate": 0.5},
+        workload=workload,
+        protocol=replace(tiny_suite.protocol, stop_when=stop_when),
+    )
+    result, evaluations = run(plan, tmp_path)
+    first = next(row for row in evaluations if row["validation/accuracy"] >= 0.6)
+    assert result.ended == "target_reached"
+    assert result.time_to_target == first["submission_time"], "scoring uses the validation target alone"
+    assert (evaluations[-1]["test/accuracy"] >= 0.9) == (stop_when == "both_targets")
