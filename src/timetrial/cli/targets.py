@@ -24,6 +24,7 @@ def targets(
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Quasi-random trials of each algorithm.")] = 200,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds that the best point is run again with.")] = 20,
+    horizon: Annotated[float, typer.Option(min=0, max=1, help="Part of the step hint that a run takes.")] = 0.75,
     seed: Seed = 0,
     jobs: Jobs = None,
     runs_dir: RunsDir = DEFAULT_RUNS,
@@ -51,7 +52,7 @@ def targets(
     loaded = load_suite(suite)
     names = list(dict.fromkeys(workload or loaded.workloads))
     algorithms = [identify(name) for name in submission or ("adamw", "nadamw", "nesterov", "sgd_momentum")]
-    scale = Scale(trials=trials, seeds=seeds, seed=seed)
+    scale = Scale(trials=trials, seeds=seeds, seed=seed, horizon=horizon)
     console = Console(stderr=as_json)
     settings = [
         set_targets(
@@ -64,7 +65,7 @@ def targets(
         )
         for name in names
     ]
-    command = f"timetrial targets {suite} --trials {trials} --seeds {seeds} --seed {seed}"
+    command = f"timetrial targets {suite} --trials {trials} --seeds {seeds} --horizon {horizon:g} --seed {seed}"
     written = _write(settings, output, command)
     if as_json:
         print(json.dumps(encode([to_json(setting) for setting in settings]), indent=2))

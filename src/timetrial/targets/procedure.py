@@ -1,6 +1,7 @@
 """The target-setting procedure for one workload (spec: protocol.md, 10; Dahl et al. 2023, section 4.4).
 
-1. Each algorithm trains with `trials` quasi-random points for 0.75 of the step hint, whatever it reaches.
+1. Each algorithm trains with `trials` quasi-random points over the horizon, a part of the step hint, whatever it
+   reaches.
 2. The point with the best validation value is run again with `seeds` other seeds.
 3. The validation target is the median over those of each run's best validation value; the test target the worst of
    the best test values among the runs that reached the validation target.
@@ -26,9 +27,6 @@ from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Period, Suite, SuiteWorkload
 from timetrial.tuning.sampling import draw_points
 
-HORIZON = 0.75
-"""Part of the step hint that these runs train for, hence the budget's slack of 4/3 (spec: protocol.md, 10)."""
-
 _EVALUATIONS = 25
 """Evaluations a run: about as many as a race has, whose evaluation period is about 4 % of its budget."""
 
@@ -45,6 +43,12 @@ class Scale:
     trials: int = 200
     seeds: int = 20
     seed: int = 0
+    horizon: float = 0.75
+    """Part of the step hint that the runs train for, hence the budget's slack of 4/3 (spec: protocol.md, 10)."""
+
+    def steps(self, workload: SuiteWorkload) -> int:
+        """Return the number of steps of each run."""
+        return max(int(self.horizon * workload.step_hint), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,6 @@ class TargetSetting:
     suite: str
     workload: SuiteWorkload
     scale: Scale
-    horizon: int
     search: list[Run]
     reruns: list[Run]
     validation_target: float
@@ -86,7 +89,6 @@ def set_targets(
     execute: Execute,
 ) -> TargetSetting:
     """Carry the procedure out, running through `execute` what is not on record yet. Raises UserError."""
-    horizon = max(int(HORIZON * workload.step_hint), 1)
     search_plans = [plan for submission in submissions for plan in _search(suite, workload, submission, scale)]
     execute(search_plans)
     search = [_read(plan, runs) for plan in search_plans]
@@ -98,7 +100,6 @@ def set_targets(
         suite=suite.name,
         workload=workload,
         scale=scale,
-        horizon=horizon,
         search=search,
         reruns=reruns,
         validation_target=validation_target,
@@ -158,15 +159,16 @@ def _plan(
     trial: int,
     hyperparameters: dict[str, Any],
 ) -> TrialPlan:
-    horizon = max(int(HORIZON * workload.step_hint), 1)
+    horizon = scale.steps(workload)
     period = Period(steps=max(horizon // _EVALUATIONS, 1))
-    # Targets are what is sought: a plan that held the suite's would make all records useless once they change.
+    # What the suite says of targets and budget means nothing here, and would make all records useless when it changes.
     blank = replace(
         workload,
         step_hint=horizon,
         evaluation_period=period,
         validation_target=1.0,
         test_target=None,
+        budget=1.0,
     )
     return TrialPlan(
         suite=suite.name,

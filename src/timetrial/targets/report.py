@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from timetrial.targets.procedure import HORIZON, Run, TargetSetting, best_run
+from timetrial.targets.procedure import Run, TargetSetting, best_run
 
 
 def toml_fragment(setting: TargetSetting) -> str:
@@ -29,7 +29,7 @@ def to_json(setting: TargetSetting) -> dict[str, Any]:
         "trials": setting.scale.trials,
         "seeds": setting.scale.seeds,
         "seed": setting.scale.seed,
-        "horizon": setting.horizon,
+        "horizon": setting.scale.steps(setting.workload),
         "validation_target": setting.validation_target,
         "test_target": setting.test_target,
         "best_submission": setting.best.submission,
@@ -46,8 +46,8 @@ def markdown(setting: TargetSetting, command: str) -> str:
     lines = [
         f"## {workload.name}",
         "",
-        f"Made by `{command}`: {scale.trials} quasi-random trials of each algorithm over {setting.horizon} steps "
-        f"({HORIZON:g} of the step hint), then {scale.seeds} seeds of the best point.",
+        f"Made by `{command}`: {scale.trials} quasi-random trials of each algorithm over "
+        f"{scale.steps(workload)} steps ({scale.horizon:g} of the step hint), then {scale.seeds} seeds of the best point.",
         "",
         f"| algorithm | trials | best {workload.metric} | median | worst | reach the target | diverged |",
         "|---|---|---|---|---|---|---|",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from timetrial.api import Loss
+
+_NO_CLASS = -(2**31)
+"""PyTorch would leave out targets of -100 without a word; a class number out of range must be an error."""
 
 
 def masked(per_example: Tensor, weights: Tensor | None) -> Loss:
@@ -16,7 +18,7 @@ def masked(per_example: Tensor, weights: Tensor | None) -> Loss:
     weights and `n_valid` is their sum (spec: workloads/README.md, 4.2 and 4.3).
     """
     if weights is None:
-        return Loss(per_example.sum(), torch.tensor(float(per_example.numel())), per_example)
+        return Loss(per_example.sum(), per_example.new_full((), per_example.numel()), per_example)
     weights = weights.to(per_example.dtype)
     per_example = per_example * weights
     return Loss(per_example.sum(), weights.sum(), per_example)
@@ -33,6 +35,10 @@ def softmax_cross_entropy(
     classes = logits.shape[-1]
     flat = targets.reshape(-1, classes) if targets.is_floating_point() else targets.reshape(-1)
     per_example = F.cross_entropy(
-        logits.reshape(-1, classes), flat, reduction="none", label_smoothing=label_smoothing
+        logits.reshape(-1, classes),
+        flat,
+        reduction="none",
+        label_smoothing=label_smoothing,
+        ignore_index=_NO_CLASS,
     )
     return masked(per_example.reshape(logits.shape[:-1]), weights)
