@@ -46,7 +46,7 @@ class Case:
     def backward(self, logits: Tensor) -> Tensor:
         """Run the backward pass of the objective, the unweighted mean loss, and return it."""
         objective = self.half.loss(without_weights(self.batch), logits).mean
-        objective.backward()
+        torch.autograd.backward(objective)
         return objective
 
 

@@ -44,9 +44,8 @@ class ResNet(nn.Sequential):
             conv1=convolution(CHANNELS, width, kernel=config.stem_kernel, stride=2),
             bn1=nn.BatchNorm2d(width),
             activation=activation(config.activation),
+            maxpool=nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
         )
-        if config.max_pool:
-            layers["maxpool"] = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         channels = width
         for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), start=1):
             layers[f"layer{stage}"] = _stage(channels, width, blocks, 1 if stage == 1 else 2, config)

@@ -24,9 +24,7 @@ class ImagenetResnetConfig:
     """Height and width of training images in pixels; the network takes any size."""
     classes: int = 1000
     stem_kernel: int = 7
-    """Kernel of the first convolution, which halves the image."""
-    max_pool: bool = True
-    """Whether the stem halves the image once more."""
+    """Kernel of the first convolution."""
     widths: tuple[int, ...] = (64, 128, 256, 512)
     """Channels inside the blocks of each stage; every stage but the first halves the image."""
     blocks: tuple[int, ...] = (3, 4, 6, 3)
@@ -48,9 +46,7 @@ class ImagenetResnet(Workload[ImagenetResnetConfig]):
         "mini": ImagenetResnetConfig(
             image_size=32, classes=20, stem_kernel=3, widths=(16, 32, 64), blocks=(2, 2, 2)
         ),
-        "tiny": ImagenetResnetConfig(
-            image_size=16, classes=10, stem_kernel=3, max_pool=False, widths=(4, 8), blocks=(1, 1)
-        ),
+        "tiny": ImagenetResnetConfig(image_size=16, classes=10, stem_kernel=3, widths=(4, 8), blocks=(1, 1)),
     }
     variants = {
         "silu": lambda config: replace(config, activation="silu"),
