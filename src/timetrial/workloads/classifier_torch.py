@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, ClassVar, Generic
 
 from timetrial.workloads.base import Config, Evaluation
 from timetrial.workloads.layers.kinds import parameter_kinds
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class ClassifierTorch(ABC, Generic[Config]):
     """Implements `timetrial.workloads.base.TorchWorkload` but for `build_model`.
 
-    The model maps `inputs` to logits (n, classes) and calls its output layer `output`.
+    The model maps `inputs` to logits (n, classes).
     """
+
+    output_layer: ClassVar[str] = "output"
+    """The model's name of its output layer."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -36,7 +39,8 @@ class ClassifierTorch(ABC, Generic[Config]):
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the output layer's parameters; see `TorchWorkload`."""
-        return frozenset(name for name, _ in model.named_parameters() if name.startswith("output."))
+        prefix = f"{self.output_layer}."
+        return frozenset(name for name, _ in model.named_parameters() if name.startswith(prefix))
 
     def forward(
         self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class ClassificationEvaluation:
     """Top-1 accuracy and mean loss over the examples whose weight is not zero.
 
-    An example with a loss that is not finite counts as wrong: an argmax over NaN says nothing.
+    An example with a loss that is not finite counts as wrong: an argmax over NaN says nothing. Of targets that are
+    probabilities (mixup) the likeliest class counts.
     """
 
     def __init__(self, workload: TorchWorkload) -> None:
@@ -29,7 +30,8 @@ class ClassificationEvaluation:
         """Run the model on one batch and add to the sums; see `timetrial.workloads.base.Evaluation`."""
         logits = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
         loss = self._workload.loss(batch, logits)
-        correct = (logits.argmax(dim=-1) == batch["targets"]) & loss.per_example.isfinite()
+        targets = batch["targets"].argmax(dim=-1) if batch["targets"].is_floating_point() else batch["targets"]
+        correct = (logits.argmax(dim=-1) == targets) & loss.per_example.isfinite()
         weights = batch.get("weights")
         if weights is not None:
             correct &= weights != 0

@@ -1,0 +1,1 @@
+"""ImageNet, classified by a bottleneck residual network: ResNet-50."""

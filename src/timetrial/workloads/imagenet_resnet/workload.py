@@ -1,0 +1,71 @@
+"""ImageNet with ResNet-50 (spec: workloads/imagenet_resnet.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.imagenet import random_images
+
+if TYPE_CHECKING:
+    from timetrial.workloads.imagenet_resnet.model_torch import ImagenetResnetTorch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagenetResnetConfig:
+    """Sizes and switches of the residual network; the defaults are ResNet-50's."""
+
+    image_size: int = 224
+    """Height and width of training images in pixels; the network takes any size."""
+    classes: int = 1000
+    stem_kernel: int = 7
+    """Kernel of the first convolution."""
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels inside the blocks of each stage; every stage but the first halves the image."""
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    """Bottleneck blocks of each stage."""
+    expansion: int = 4
+    """Channels at a block's output, as a multiple of those inside."""
+    activation: Literal["relu", "silu", "gelu"] = "relu"
+    """`gelu` is the tanh approximation."""
+    last_norm_scale: float = 0.0
+    """Initial scale of the last batch norm of every block; 0 lets each block start as its shortcut."""
+
+
+class ImagenetResnet(Workload[ImagenetResnetConfig]):
+    """ImageNet, a bottleneck residual network with batch norm, accuracy."""
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    presets = {
+        "full": ImagenetResnetConfig(),
+        "mini": ImagenetResnetConfig(
+            image_size=32, classes=20, stem_kernel=3, widths=(16, 32, 64), blocks=(2, 2, 2)
+        ),
+        "tiny": ImagenetResnetConfig(image_size=16, classes=10, stem_kernel=3, widths=(4, 8), blocks=(1, 1)),
+    }
+    """A step of AdamW takes 29 ms at `mini` with 64 images (median, nearly idle) and 3 ms at `tiny` with 16
+    (smallest, busy machine): `benchmarks/step_time.py`, one thread of two cloud cores, torch 2.13.0."""
+    variants = {
+        "silu": lambda config: replace(config, activation="silu"),
+        "gelu": lambda config: replace(config, activation="gelu"),
+        "large_bn_init": lambda config: replace(config, last_norm_scale=8.0),
+    }
+
+    def data(self) -> Data:
+        """Raise UserError: this release has no input pipeline for ImageNet."""
+        raise UserError("imagenet_resnet: this release has no input pipeline for this workload yet")
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a batch of noise: `inputs` float32 (n, 3, size, size), `targets` int64 (n,)."""
+        return random_images(random, batch_size, image_size=self.config.image_size, classes=self.config.classes)
+
+    def torch(self) -> ImagenetResnetTorch:
+        """Return the PyTorch half."""
+        from timetrial.workloads.imagenet_resnet.model_torch import ImagenetResnetTorch
+
+        return ImagenetResnetTorch(self.config)

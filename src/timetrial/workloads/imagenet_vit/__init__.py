@@ -1,0 +1,1 @@
+"""ImageNet, classified by a vision transformer: ViT-S/16."""

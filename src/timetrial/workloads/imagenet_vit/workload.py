@@ -1,0 +1,77 @@
+"""ImageNet with ViT-S/16 (spec: workloads/imagenet_vit.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.imagenet import random_mixed_images
+
+if TYPE_CHECKING:
+    from timetrial.workloads.imagenet_vit.model_torch import ImagenetVitTorch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagenetVitConfig:
+    """Sizes and switches of the vision transformer; the defaults are ViT-S/16's."""
+
+    image_size: int = 224
+    """Height and width of training images in pixels; the network takes any multiple of `patch`."""
+    classes: int = 1000
+    patch: int = 16
+    """Height and width of the patch that becomes one token, in pixels."""
+    width: int = 384
+    """Features of a token: a multiple of 4 (the positions) and of `heads`."""
+    depth: int = 12
+    """Encoder blocks."""
+    hidden: int = 1536
+    """Width of the hidden layer of the MLPs."""
+    heads: int = 6
+    dropout: float = 0.0
+    """Default dropout rate, after the positions, on attention probabilities, inside MLPs and after both parts."""
+    gated: bool = False
+    """Whether the MLPs of the encoder multiply the activated hidden layer by a linear map of it."""
+    post_norm: bool = False
+    """Whether layer norm stands behind each sum (and none at the end) rather than in front of each part."""
+    attention_pooling: bool = False
+    """Whether a learned query pools the tokens, rather than their mean."""
+
+
+class ImagenetVit(Workload[ImagenetVitConfig]):
+    """ImageNet with mixup, a vision transformer, accuracy."""
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    presets = {
+        "full": ImagenetVitConfig(),
+        "mini": ImagenetVitConfig(image_size=32, classes=20, patch=8, width=96, depth=4, hidden=384, heads=3),
+        "tiny": ImagenetVitConfig(image_size=16, classes=10, patch=4, width=16, depth=2, hidden=32, heads=2),
+    }
+    """A step of AdamW takes 28 ms at `mini` with 32 images and 3 ms at `tiny` with 16 (smallest of 40, machine
+    busy): `benchmarks/step_time.py`, one thread of two cloud cores, torch 2.13.0. `mini` has patches of 8 rather
+    than 4 pixels and depth 4 rather than 5, since those take 108 ms (median, machine nearly idle)."""
+    variants = {
+        "glu": lambda config: replace(config, gated=True),
+        "post_ln": lambda config: replace(config, post_norm=True),
+        "map": lambda config: replace(config, attention_pooling=True),
+    }
+
+    def data(self) -> Data:
+        """Raise UserError: this release has no input pipeline for ImageNet."""
+        raise UserError("imagenet_vit: this release has no input pipeline for this workload yet")
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a batch of mixed noise: `inputs` float32 (n, 3, size, size), `targets` float32 (n, classes)."""
+        return random_mixed_images(
+            random, batch_size, image_size=self.config.image_size, classes=self.config.classes
+        )
+
+    def torch(self) -> ImagenetVitTorch:
+        """Return the PyTorch half."""
+        from timetrial.workloads.imagenet_vit.model_torch import ImagenetVitTorch
+
+        return ImagenetVitTorch(self.config)
