@@ -12,7 +12,8 @@ from golden_files import Golden, fill, load_golden
 from torch import Tensor
 
 from timetrial.workloads.wmt.beam_search_torch import beam_search
-from timetrial.workloads.wmt.model_torch import IncrementalDecoder, Transformer
+from timetrial.workloads.wmt.incremental_torch import IncrementalDecoder
+from timetrial.workloads.wmt.model_torch import Transformer
 from timetrial.workloads.wmt.workload import END_OF_SENTENCE, Wmt, WmtConfig
 
 SMALL = WmtConfig(vocabulary=24, width=32, heads=4, feed_forward=48, layers=2, max_length=256)
@@ -139,3 +140,43 @@ def test_sentences_do_not_influence_each_other(small: Transformer, golden: Golde
         for row in range(len(sources)):
             alone = search(IncrementalDecoder(small, sources[row : row + 1]), 1, run)
             assert torch.equal(alone.sequences[0], together.sequences[row])
+
+
+class Counting:
+    """Says the same at every step, and counts the steps."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.steps = 0
+        self._logits = logits
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        self.steps += 1
+        return self._logits.expand(len(tokens), -1)
+
+    def select(self, rows: Tensor) -> None:
+        """Remember nothing."""
+
+
+RUN = {"beam_size": 2, "alpha": 0.6, "max_decode_len": 50, "eos_id": END_OF_SENTENCE}
+
+
+def test_it_stops_when_nothing_better_can_come() -> None:
+    next_token = Counting(torch.tensor([0.02, 0.02, 0.9, 0.06]).log())
+    beams = search(next_token, 3, RUN)
+    assert next_token.steps < 10
+    assert (beams.best() == END_OF_SENTENCE).all()
+    np.testing.assert_allclose(beams.scores[:, -1], np.log(0.9), rtol=1e-5)
+
+
+def test_without_an_end_it_runs_to_the_last_token() -> None:
+    next_token = Counting(torch.tensor([0.0, 1.0, -torch.inf, 0.0]))
+    beams = search(next_token, 2, RUN)
+    assert next_token.steps == 49
+    assert (beams.best() == 1).all()
+
+
+def test_nan_gives_some_tokens_and_no_crash() -> None:
+    """A diverged model is still evaluated; its loss tells."""
+    beams = search(Counting(torch.full((4,), torch.nan)), 2, RUN)
+    assert beams.sequences.shape == (2, 2, 50)
+    assert ((beams.sequences >= 0) & (beams.sequences < 4)).all()

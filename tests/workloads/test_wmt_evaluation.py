@@ -161,3 +161,10 @@ def test_text_needs_a_detokenizer() -> None:
     with pytest.raises(UserError, match="SentencePiece"):
         Wmt("full").torch().evaluation()
     assert ids_as_words([5, 16, 2]) == "5 16"
+
+
+def test_a_compiled_model_is_evaluated_alike(model: nn.Module, whole: dict[str, float]) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager")
+    result, _ = evaluate(TINY.torch(), compiled, [sentences(SPLIT)])
+    assert result == pytest.approx(whole, rel=1e-6)

@@ -151,3 +151,23 @@ def test_double_precision(case: Case) -> None:
 def test_initial_values(case: Case) -> None:
     torch.manual_seed(0)
     assert_initial_values(case.workload.build_model(), case.golden)
+
+
+@torch.no_grad()
+def test_attention_temperature(shared: Path) -> None:
+    """It has no golden file; with a quarter of the queries' weights it must give the base's logits and losses."""
+    base = Case(shared, None)
+    base.workload = Wmt("full", "attention_temp").torch()
+    base.model = Transformer(base.workload.config)
+    fill(base.model, base.golden)
+    for name, parameter in base.model.named_parameters():
+        if name.endswith("in_proj.weight"):
+            parameter[: base.workload.config.width].div_(4.0)
+        elif name.endswith("q_proj.weight"):
+            parameter.div_(4.0)
+    assert_parameters(base.model, base.golden)
+    logits, expected = base.forward(base.batch), base.expected["eval"]
+    noise = expected["fp64"]["max_abs_diff_vs_fp32_valid_only"]
+    base.assert_logits(logits, expected, base.valid, noise)
+    loss = base.workload.loss(base.batch, logits, label_smoothing=0.1)
+    assert_loss(loss, base.expected["loss"]["weights_ls0.1"], base.golden.arrays)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class WmtEvaluation:
-    """Sees batches of unpacked sentence pairs: `inputs` and `targets` (n, tokens), `weights` like targets.
+    """Sees batches of unpacked sentence pairs: `inputs` and `targets` (n, tokens), maybe `weights` like targets.
 
-    Rows without a target token are padding. BLEU is of the same sentences as accuracy and loss; the public
+    Rows without weight are padding. BLEU is of the same sentences as accuracy and loss; the public
     benchmark's is of the next ones in its endless data (spec: workloads/wmt.md, 5).
     """
 
@@ -43,10 +43,10 @@ class WmtEvaluation:
     @torch.inference_mode()
     def update(self, model: nn.Module, batch: Batch) -> None:
         """Run the model on one batch, translate its sources, and add to the sums."""
-        rows = (batch["targets"] != PADDING).any(dim=1)
+        batch = {"weights": (batch["targets"] != PADDING).long(), **batch}
+        rows = (batch["weights"] != 0).any(dim=1)
         batch = {name: array[rows] for name, array in batch.items()}
         targets = batch["targets"]
-        batch.setdefault("weights", (targets != PADDING).long())
         if len(targets) == 0:
             return
         self._add_tokens(model, batch)

@@ -18,16 +18,15 @@ from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import softmax_cross_entropy
 from timetrial.workloads.wmt.beam_search_torch import beam_search
 from timetrial.workloads.wmt.evaluation_torch import WmtEvaluation
-from timetrial.workloads.wmt.layers_torch import NORM_EPSILON, Cache, DecoderLayer, EncoderLayer
+from timetrial.workloads.wmt.incremental_torch import IncrementalDecoder
+from timetrial.workloads.wmt.layers_torch import NORM_EPSILON, DecoderLayer, EncoderLayer
+from timetrial.workloads.wmt.masks_torch import attention_mask
 from timetrial.workloads.wmt.workload import END_OF_SENTENCE
 
 if TYPE_CHECKING:
     from timetrial.api import Batch, Loss, ParameterKind
     from timetrial.workloads.base import Evaluation
     from timetrial.workloads.wmt.workload import Detokenize, WmtConfig
-
-_MASKED = -1e10
-"""Added to scores that must not count. Finite, so that a row of padding attends evenly instead of to NaN."""
 
 
 class WmtTorch:
@@ -104,9 +103,10 @@ class WmtTorch:
     @torch.inference_mode()
     def translate(self, model: nn.Module, sources: Tensor) -> Tensor:
         """Return the best translation of each source (n, tokens), int64, as (n, max_length - 1) token ids."""
-        assert isinstance(model, Transformer)
+        # Not checked by isinstance: a compiled model is a wrapper that hands attributes on.
+        decoder = IncrementalDecoder(cast("Transformer", model), sources)
         found = beam_search(
-            IncrementalDecoder(model, sources),
+            decoder,
             sentences=len(sources),
             beams=self.config.beams,
             length_penalty=self.config.length_penalty,
@@ -147,8 +147,8 @@ class Transformer(nn.Module):
         # the last token of the one before it, though no attention crosses (spec: workloads/wmt.md, 8.5).
         shifted = F.pad(targets, (1, 0))[:, :-1]
         causal = torch.ones(2 * targets.shape[1:], dtype=torch.bool, device=targets.device).tril()
-        self_mask = _mask(targets, targets, target_segments, target_segments, causal)
-        cross_mask = _mask(targets, sources, target_segments, source_segments)
+        self_mask = attention_mask(targets, targets, target_segments, target_segments, causal)
+        cross_mask = attention_mask(targets, sources, target_segments, source_segments)
         return self.decoder(
             shifted, target_positions, memory, self_mask=self_mask, cross_mask=cross_mask, dropout=dropout
         )
@@ -165,7 +165,7 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Tensor | None, segments: Tensor | None, dropout: float) -> Tensor:
         """Map token ids (n, tokens) to (n, tokens, width)."""
-        mask = _mask(tokens, tokens, segments, segments)
+        mask = attention_mask(tokens, tokens, segments, segments)
         x = F.dropout(self.pos_encoder(self.shared_embedding(tokens), positions), dropout)
         for layer in self.encoder.layers:
             x = layer(x, mask, dropout)
@@ -241,53 +241,3 @@ class PositionalEncoding(nn.Module):
         if tokens > known:
             raise UserError(f"wmt: expected rows of at most {known} tokens, found {tokens}")
         return x + (self.pe[:, :tokens] if positions is None else self.pe[0][positions])
-
-
-class IncrementalDecoder:
-    """Decodes token by token, several beams a sentence; implements `beam_search_torch.NextToken`."""
-
-    def __init__(self, model: Transformer, sources: Tensor) -> None:
-        """Put the model in evaluation mode and encode the sources (n, tokens), int64."""
-        set_mode(model, train=False, update_batch_norm=False)
-        self._model = model
-        self._layers = model.decoder.layers()
-        memory = model.encoder(sources, None, None, 0.0)
-        self._memories = [layer.multihead_attn.keys_values(memory) for layer in self._layers]
-        self._cross_mask = _additive((sources > 0)[:, None, None, :])
-        self._caches = [Cache() for _ in self._layers]
-        self._step = 0
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Take the newest token of each beam (n x beams,) and return the logits of the next, (.., vocabulary)."""
-        decoder = self._model.decoder
-        position = torch.full_like(tokens[:, None], self._step)
-        x = decoder.pos_encoder(decoder.shared_embedding(tokens[:, None]), position)
-        for layer, memory, cache in zip(self._layers, self._memories, self._caches, strict=True):
-            x = layer(x, memory, None, self._cross_mask, dropout=0.0, cache=cache)
-        self._step += 1
-        return decoder.logits(x)[:, 0]
-
-    def select(self, rows: Tensor) -> None:
-        """Let beam i go on from what was beam `rows[i]`, counted through all sentences."""
-        for cache in self._caches:
-            cache.select(rows)
-
-
-def _mask(
-    queries: Tensor,
-    keys: Tensor,
-    query_segments: Tensor | None,
-    key_segments: Tensor | None,
-    also: Tensor | None = None,
-) -> Tensor:
-    """Return the additive mask (n, 1, queries, keys): real tokens see the real tokens of their own segment."""
-    allowed = (queries > 0)[:, :, None] & (keys > 0)[:, None, :]
-    if query_segments is not None and key_segments is not None:
-        allowed = allowed & (query_segments[:, :, None] == key_segments[:, None, :])
-    if also is not None:
-        allowed = allowed & also
-    return _additive(allowed[:, None])
-
-
-def _additive(allowed: Tensor) -> Tensor:
-    return torch.zeros(allowed.shape, device=allowed.device).masked_fill(~allowed, _MASKED)
