@@ -1,0 +1,1 @@
+"""Language modelling on educational web text with a decoder-only Transformer; perplexity."""

@@ -1,0 +1,131 @@
+"""German to English translation (WMT17 for training, WMT14 for evaluation), encoder-decoder Transformer, BLEU.
+
+Source: spec: workloads/wmt.md; Vaswani et al. 2017, "Attention Is All You Need".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.workloads.base import Data, HostBatch, Workload
+
+if TYPE_CHECKING:
+    from timetrial.workloads.wmt.model_torch import WmtTorch
+
+Detokenize: TypeAlias = Callable[[list[int]], str]
+"""Maps the token ids of one sentence, its end-of-sentence token included, to text."""
+
+PADDING = 0
+"""Token id of padding, and of unknown pieces (spec: workloads/wmt.md, 8.3)."""
+END_OF_SENTENCE = 2
+"""Token id that ends every sentence; 1 would begin one and is not used."""
+_FIRST_WORD = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class WmtConfig:
+    """Sizes of the Transformer and what the variants change."""
+
+    vocabulary: int
+    """Rows of the embedding that source, target and output share."""
+    width: int
+    heads: int
+    feed_forward: int
+    """Width of the hidden layer of the feed-forward blocks."""
+    layers: int
+    """Layers of the encoder, and as many of the decoder."""
+    max_length: int
+    """Tokens of a row of a batch, and positions that exist."""
+    dropout: float = 0.1
+    """Rate at every site, where a call does not say otherwise."""
+    pre_norm: bool = True
+    """Layer norm before each block and after the last one; otherwise after each residual sum."""
+    attention_temperature: float = 1.0
+    """What queries are multiplied by in every attention."""
+    activation: Literal["relu", "tanh"] = "relu"
+    gated: bool = False
+    """Whether the feed-forward blocks multiply the activation by a linear map of their input."""
+    beams: int = 4
+    """Hypotheses that the beam search of an evaluation keeps for each sentence."""
+    length_penalty: float = 0.6
+    """Exponent of the beam search's length normalisation."""
+    text: Literal["sentencepiece", "token_ids"] = "sentencepiece"
+    """What BLEU compares: detokenised text, or the token ids written as words (no text exists at that preset)."""
+
+
+class Wmt(Workload[WmtConfig]):
+    """5.9 million sentence pairs, Transformer of 133,521,408 parameters, BLEU of a beam search with 4 beams.
+
+    A training step of `mini` takes 33 ms of one core at batch size 8 and 54 ms at 16, of which dropout is 20; of
+    `tiny` 3 ms at batch size 8 (benchmarks/step_time.py, torch 2.13.0; measured while others shared the machine's
+    two cores, so these are upper bounds).
+    """
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    presets = {
+        "full": WmtConfig(vocabulary=32_000, width=1024, heads=16, feed_forward=1024, layers=6, max_length=256),
+        "mini": WmtConfig(
+            vocabulary=1000,
+            width=128,
+            heads=4,
+            feed_forward=128,
+            layers=2,
+            max_length=32,
+            text="token_ids",
+        ),
+        "tiny": WmtConfig(
+            vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"
+        ),
+    }
+    variants = {
+        "post_ln": lambda config: replace(config, pre_norm=False),
+        "attention_temp": lambda config: replace(config, attention_temperature=4.0),
+        "glu_tanh": lambda config: replace(config, activation="tanh", gated=True),
+    }
+
+    def data(self) -> Data:
+        """Raise UserError: the input pipeline is not part of this release."""
+        raise UserError("wmt: this release has no input pipeline for this workload yet, so it cannot be trained")
+
+    def torch(self) -> WmtTorch:
+        """Return the PyTorch half; at presets with text, its evaluation needs a detokeniser (see `WmtTorch`)."""
+        from timetrial.workloads.wmt.model_torch import WmtTorch
+
+        return WmtTorch(self.config, detokenize=ids_as_words if self.config.text == "token_ids" else None)
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a training batch of random tokens: two sentence pairs packed into each row.
+
+        The keys are those of the packed training data (spec: workloads/wmt.md, 1), all int64 of shape
+        (batch_size, max_length): `inputs` and `targets` with their `_position` and `_segmentation`, `weights`.
+        """
+        batch: HostBatch = {}
+        for side in ("inputs", "targets"):
+            batch |= self._packed_pairs(side, random, batch_size)
+        return {**batch, "weights": (batch["targets"] > PADDING).astype(np.int64)}
+
+    def _packed_pairs(self, side: str, random: np.random.Generator, rows: int) -> HostBatch:
+        """Fill rows with a sentence, a second sentence and maybe some padding."""
+        length = self.config.max_length
+        tokens = random.integers(_FIRST_WORD, self.config.vocabulary, size=(rows, length))
+        first = random.integers(1, length - 1, size=(rows, 1))
+        end = random.integers(first + 1, length + 1)
+        column = np.arange(length)
+        in_second, in_row = column >= first, column < end
+        tokens[(column == first - 1) | (column == end - 1)] = END_OF_SENTENCE
+        return {
+            side: tokens * in_row,
+            f"{side}_position": (column - first * in_second) * in_row,
+            f"{side}_segmentation": (1 + in_second) * in_row,
+        }
+
+
+def ids_as_words(tokens: list[int]) -> str:
+    """Write token ids as words, the end of sentence left out: the text where a vocabulary has none."""
+    return " ".join(str(token) for token in tokens if token != END_OF_SENTENCE)
