@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 import numpy as np
 
-from timetrial.errors import UnknownNameError
+from timetrial.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,9 +102,17 @@ class Workload(ABC, Generic[Config]):
         config = self.presets[preset]
         self.config: Config = self.variants[variant](config) if variant else config
 
-    @abstractmethod
     def data(self) -> Data:
         """Return the dataset at this preset; raises UserError where it is not to be had, saying what to do."""
+        name = type(self).__name__
+        raise UserError(
+            f"{name}: this release has the model but no input pipeline yet, so that it cannot be raced; "
+            "`timetrial list workloads` shows what can"
+        )
+
+    @abstractmethod
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a batch of noise with the shapes, dtypes and keys of a training batch: for tests and timings."""
 
     @abstractmethod
     def torch(self) -> TorchWorkload:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.sources import ArraySource, Augment
@@ -32,6 +31,8 @@ BACKGROUND = -_MEAN / _STD
 @lru_cache(maxsize=1)
 def splits() -> dict[str, HostBatch]:
     """Return `inputs`, normalised float32 (n, 8, 8), and `targets`, int64 (n,), of each split."""
+    from sklearn.datasets import load_digits  # takes a second to import, and listing workloads needs no data
+
     digits = load_digits()
     order = np.random.Generator(np.random.PCG64(_SPLIT_SEED)).permutation(len(digits.target))
     inputs = ((digits.images[order] - _MEAN) / _STD).astype(np.float32)
@@ -51,6 +52,14 @@ def split_hash() -> str:
         for array in arrays.values():
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def random_digits(random: np.random.Generator, batch_size: int, shape: tuple[int, ...]) -> HostBatch:
+    """Return noise in the place of digits whose examples have the given shape."""
+    return {
+        "inputs": random.standard_normal((batch_size, *shape), dtype=np.float32),
+        "targets": random.integers(0, 10, size=batch_size),
+    }
 
 
 class DigitsData:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from timetrial.api import LossType
-from timetrial.workloads.base import Data, Workload
-from timetrial.workloads.digits import DigitsData
+from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.digits import DigitsData, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_mlp.model_torch import DigitsMlpTorch
@@ -34,6 +36,10 @@ class DigitsMlp(Workload[DigitsMlpConfig]):
     def data(self) -> Data:
         """Return the digits."""
         return DigitsData((self.config.pixels,))
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return noise: `inputs` float32 (n, 64), `targets` int64 (n,)."""
+        return random_digits(random, batch_size, (self.config.pixels,))
 
     def torch(self) -> DigitsMlpTorch:
         """Return the PyTorch half."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 
 if TYPE_CHECKING:
     from timetrial.workloads.finewebedu_lm.model_torch import FinewebeduLmTorch
@@ -53,12 +52,6 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
             vocabulary=64, width=16, heads=2, feed_forward=32, layers=2, sequence_length=16
         ),
     }
-
-    def data(self) -> Data:
-        """Raise UserError: the input pipeline is not part of this release."""
-        raise UserError(
-            "finewebedu_lm: this release has no input pipeline for this workload yet, so it cannot be trained"
-        )
 
     def torch(self) -> FinewebeduLmTorch:
         """Return the PyTorch half."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 from timetrial.workloads.imagenet import random_images
 
 if TYPE_CHECKING:
@@ -55,10 +54,6 @@ class ImagenetResnet(Workload[ImagenetResnetConfig]):
         "gelu": lambda config: replace(config, activation="gelu"),
         "large_bn_init": lambda config: replace(config, last_norm_scale=8.0),
     }
-
-    def data(self) -> Data:
-        """Raise UserError: this release has no input pipeline for ImageNet."""
-        raise UserError("imagenet_resnet: this release has no input pipeline for this workload yet")
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of noise: `inputs` float32 (n, 3, size, size), `targets` int64 (n,)."""

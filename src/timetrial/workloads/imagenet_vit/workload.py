@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 from timetrial.workloads.imagenet import random_mixed_images
 
 if TYPE_CHECKING:
@@ -59,10 +58,6 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
         "post_ln": lambda config: replace(config, post_norm=True),
         "map": lambda config: replace(config, attention_pooling=True),
     }
-
-    def data(self) -> Data:
-        """Raise UserError: this release has no input pipeline for ImageNet."""
-        raise UserError("imagenet_vit: this release has no input pipeline for this workload yet")
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of mixed noise: `inputs` float32 (n, 3, size, size), `targets` float32 (n, classes)."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 
 if TYPE_CHECKING:
     from timetrial.workloads.wmt.model_torch import WmtTorch
@@ -88,10 +87,6 @@ class Wmt(Workload[WmtConfig]):
         "attention_temp": lambda config: replace(config, attention_temperature=4.0),
         "glu_tanh": lambda config: replace(config, activation="tanh", gated=True),
     }
-
-    def data(self) -> Data:
-        """Raise UserError: the input pipeline is not part of this release."""
-        raise UserError("wmt: this release has no input pipeline for this workload yet, so it cannot be trained")
 
     def torch(self) -> WmtTorch:
         """Return the PyTorch half; at presets with text, its evaluation needs a detokeniser (see `WmtTorch`)."""
