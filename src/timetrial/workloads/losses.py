@@ -42,3 +42,17 @@ def softmax_cross_entropy(
         ignore_index=_NO_CLASS,
     )
     return masked(per_example.reshape(logits.shape[:-1]), weights)
+
+
+def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Loss:
+    """Return the binary cross entropy of each logit; `targets` of the same shape need not lie in [0, 1].
+
+    Stable for logits of any size: (1 - y) z - log sigmoid(z).
+    """
+    per_example = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return masked(per_example, weights)
+
+
+def mean_absolute_error(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Loss:
+    """Return the absolute error of each example (first axis), averaged over all its other axes."""
+    return masked((outputs - targets).abs().flatten(1).mean(dim=1), weights)

@@ -1,0 +1,1 @@
+"""Reconstruction of accelerated knee MRI with a U-Net."""

@@ -1,0 +1,84 @@
+"""Accelerated MRI: single-coil knee slices of fastMRI, reconstructed by a U-Net.
+
+Sources: Zbontar et al. 2018, "fastMRI: An Open Dataset and Benchmarks for Accelerated MRI" (arXiv 1811.08839);
+Ronneberger et al. 2015, "U-Net" (arXiv 1505.04597); sizes and details: spec: workloads/fastmri.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.workloads.base import Data, HostBatch, Workload
+
+if TYPE_CHECKING:
+    from timetrial.workloads.fastmri.model_torch import FastmriTorch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastmriConfig:
+    """Size of the images and of the U-Net."""
+
+    image_size: int = 320
+    """Height and width of the slices; the network takes any size."""
+    pool_levels: int = 4
+    """How often the image is halved on the way down."""
+    channels: int = 32
+    """Channels of the first level; each level below has twice as many."""
+    activation: Literal["leaky_relu", "tanh"] = "leaky_relu"
+    layer_norm: bool = False
+    """Whether convolution blocks normalise over channels and pixels (affine) rather than each channel alone."""
+    dropout: float = 0.0
+    """Default rate at which the convolution blocks drop channels."""
+
+
+class Fastmri(Workload[FastmriConfig]):
+    """Aliased slice in, clean slice out: U-Net, absolute error, structural similarity.
+
+    A batch: `inputs` and `targets` float32 (n, height, width), in units of the input slice's own mean and standard
+    deviation; `mean`, `std` and `volume_max` float32 (n,), which undo that for the evaluation; `weights` (n,) only
+    where rows are padding.
+    """
+
+    loss_type = LossType.MEAN_ABSOLUTE_ERROR
+    # A step's CPU time on one core, `benchmarks/step_time.py fastmri --preset P --batch-size B`: mini 44 ms at
+    # batch size 4 and 84 ms at 8 (AdamW 2 ms of each); tiny 4.4 ms at 4.
+    presets = {
+        "full": FastmriConfig(),
+        "mini": FastmriConfig(image_size=64, pool_levels=3, channels=12),
+        "tiny": FastmriConfig(image_size=16, pool_levels=2, channels=4),
+    }
+    variants = {
+        "model_size": lambda config: replace(
+            config, pool_levels=config.pool_levels - 1, channels=2 * config.channels
+        ),
+        "tanh": lambda config: replace(config, activation="tanh"),
+        "layernorm": lambda config: replace(config, layer_norm=True),
+    }
+
+    def data(self) -> Data:
+        """Raise UserError: the input pipeline is not part of this release."""
+        raise UserError("fastmri: this release has no input pipeline for the fastMRI knee volumes yet")
+
+    def torch(self) -> FastmriTorch:
+        """Return the PyTorch half."""
+        from timetrial.workloads.fastmri.model_torch import FastmriTorch
+
+        return FastmriTorch(self.config)
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a batch of the right shapes and dtypes: noise, and targets that correlate with it."""
+        shape = (batch_size, self.config.image_size, self.config.image_size)
+        inputs = random.standard_normal(shape, np.float32)
+        noise = random.standard_normal(shape, np.float32)
+        return {
+            "inputs": inputs.clip(-6, 6),
+            "targets": ((inputs + noise) / 2).clip(-6, 6),
+            "mean": random.uniform(0.5, 1.0, batch_size).astype(np.float32),
+            "std": random.uniform(0.5, 1.0, batch_size).astype(np.float32),
+            "volume_max": random.uniform(3.0, 6.0, batch_size).astype(np.float32),
+        }

@@ -1,0 +1,1 @@
+"""Prediction of molecular properties with a graph network."""

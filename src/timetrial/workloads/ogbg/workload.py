@@ -1,0 +1,124 @@
+"""Molecular property prediction: a graph network on ogbg-molpcba.
+
+Sources: Hu et al. 2020, "Open Graph Benchmark" (arXiv 2005.00687); Battaglia et al. 2018, "Relational inductive
+biases, deep learning, and graph networks" (arXiv 1806.01261); sizes and details: spec: workloads/ogbg.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.ogbg.graphs import Budget, Graph, padded_batch
+
+if TYPE_CHECKING:
+    from timetrial.workloads.layers.activations import ActivationName
+    from timetrial.workloads.ogbg.model_torch import OgbgTorch
+
+
+@dataclass(frozen=True, kw_only=True)
+class OgbgConfig:
+    """Shapes of the data and sizes of the graph network."""
+
+    node_features: int = 9
+    edge_features: int = 3
+    tasks: int = 128
+    """Yes-or-no questions asked about each graph; also the width of the graphs' own features."""
+    nodes_per_graph: int = 26
+    """A batch has room for so many nodes times the batch size: the average molecule."""
+    edges_per_graph: int = 56
+    """A batch has room for so many directed edges times the batch size."""
+    latent: int = 256
+    """Width of the embedded nodes and edges."""
+    hidden: tuple[int, ...] = (256,)
+    """Layers of each of the update functions; the last is the width of what they return."""
+    steps: int = 5
+    """Rounds of message passing."""
+    activation: ActivationName = "relu"
+    dropout: float = 0.1
+    """Default rate of the dropout after each layer of the update functions."""
+
+
+class Ogbg(Workload[OgbgConfig]):
+    """Molecules, message passing, masked binary cross entropy, mean average precision over the tasks.
+
+    A batch of size b: `inputs`, the nodes' features, float32 (nodes, node features); `edges` float32 (edges, edge
+    features); `senders` and `receivers` int64 (edges,), numbers of nodes; `n_node` and `n_edge` int64 (b + 1,),
+    the sizes of the graphs, whose nodes and edges stand one graph after another; `targets` float32 (b + 1, tasks);
+    `weights` bool (b + 1, tasks), false where there is no label. Padding is described in
+    `timetrial.workloads.ogbg.graphs`. The batch size bounds the number of graphs; the room for edges often binds.
+
+    The loss is a sigmoid cross entropy and `loss_type` says so (the public benchmark reports the softmax one).
+    """
+
+    loss_type = LossType.SIGMOID_CROSS_ENTROPY
+    # A step's CPU time on one core, `benchmarks/step_time.py ogbg --preset P --batch-size B`: mini 18 ms at batch
+    # size 32 and 35 ms at 64 (AdamW 2 ms of each); tiny 2 ms at 8.
+    presets = {
+        "full": OgbgConfig(),
+        "mini": OgbgConfig(tasks=32, nodes_per_graph=20, edges_per_graph=44, latent=64, hidden=(64,), steps=3),
+        "tiny": OgbgConfig(tasks=8, nodes_per_graph=8, edges_per_graph=16, latent=8, hidden=(16,), steps=2),
+    }
+    variants = {
+        "gelu": lambda config: replace(config, activation="gelu"),
+        "silu": lambda config: replace(config, activation="silu"),
+        "model_size": lambda config: replace(
+            config, latent=config.latent // 2, hidden=2 * config.hidden, steps=max(1, config.steps - 2)
+        ),
+    }
+
+    def data(self) -> Data:
+        """Raise UserError: the input pipeline is not part of this release."""
+        raise UserError("ogbg: this release has no input pipeline for ogbg-molpcba yet")
+
+    def torch(self) -> OgbgTorch:
+        """Return the PyTorch half."""
+        from timetrial.workloads.ogbg.model_torch import OgbgTorch
+
+        return OgbgTorch(self.config)
+
+    def budget(self, batch_size: int) -> Budget:
+        """Return the room in a batch."""
+        config = self.config
+        return Budget(
+            graphs=batch_size,
+            nodes=config.nodes_per_graph * batch_size,
+            edges=config.edges_per_graph * batch_size,
+        )
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a batch of the right shapes and dtypes: random molecule-like graphs, until one does not fit."""
+        budget = self.budget(batch_size)
+        graphs: list[Graph] = []
+        nodes = edges = 0
+        while True:
+            graph = self._random_graph(random)
+            nodes, edges = nodes + len(graph.nodes), edges + len(graph.edges)
+            if not budget.fits(len(graphs) + 1, nodes, edges):
+                return padded_batch(graphs, budget)
+            graphs.append(graph)
+
+    def _random_graph(self, random: np.random.Generator) -> Graph:
+        """Return a tree with a few rings, of half to one and a half times the average size; 60 % unlabelled."""
+        config = self.config
+        atoms = int(random.integers(config.nodes_per_graph // 2, 3 * config.nodes_per_graph // 2 + 1))
+        children = np.arange(1, atoms)
+        parents = (children - random.integers(1, 4, atoms - 1)).clip(0)
+        rings = atoms // 13
+        starts = np.concatenate([children, random.integers(0, atoms, rings)])
+        ends = np.concatenate([parents, random.integers(0, atoms, rings)])
+        bonds = random.integers(0, 6, (len(starts), config.edge_features)).astype(np.float32)
+        labels = random.integers(0, 2, config.tasks).astype(np.float32)
+        labels[random.random(config.tasks) < 0.6] = np.nan
+        return Graph(
+            nodes=random.integers(0, 10, (atoms, config.node_features)).astype(np.float32),
+            edges=np.concatenate([bonds, bonds]),
+            senders=np.concatenate([starts, ends]),
+            receivers=np.concatenate([ends, starts]),
+            labels=labels,
+        )
