@@ -40,7 +40,6 @@ budget_factor = 1.5
 
 [workloads.digits_mlp]
 preset = "tiny"
-loss = "SOFTMAX_CROSS_ENTROPY"
 metric = "accuracy"
 direction = "maximize"
 validation_target = 0.6
@@ -55,7 +54,6 @@ eval_examples = { train = 400, validation = 400, test = 397 }
 
 [workloads.digits_resnet]
 preset = "tiny"
-loss = "SOFTMAX_CROSS_ENTROPY"
 metric = "loss"
 direction = "minimize"
 validation_target = 1.5

@@ -26,7 +26,6 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from timetrial.api import LossType
 from timetrial.errors import FileError, UnknownNameError, UserError
 
 RulesetName = Literal["external", "self"]
@@ -125,8 +124,6 @@ class SuiteWorkload:
     base: _WorkloadName
     """The base workload's name; equal to `name` unless this is a variant."""
     preset: Literal["full", "mini", "tiny"]
-    loss: _Text
-    """The name of a `timetrial.api.LossType`."""
     metric: _Text
     direction: Direction
     validation_target: _Number
@@ -143,13 +140,6 @@ class SuiteWorkload:
     eval_examples: EvalSizes
     source: _Text | None = None
     """Where the numbers come from, when they are not from the suite's main source."""
-
-    @field_validator("loss")
-    @classmethod
-    def _loss_is_known(cls, loss: str) -> str:
-        if loss not in LossType.__members__:
-            raise ValueError(f"expected one of {', '.join(LossType.__members__)}, found {loss!r}")
-        return loss
 
     @field_validator("direction")
     @classmethod

@@ -81,7 +81,6 @@ GOLDEN_FIELDS = {
     "eval_examples.test": "num_test_examples",
     "eval_batch_size": "eval_batch_size",
     "evaluation_period.seconds": "eval_period_time_sec",
-    "loss": "loss_type",
     "budget": "max_allowed_runtime_sec",
     "step_hint": "step_hint",
 }

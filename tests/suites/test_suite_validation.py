@@ -41,7 +41,6 @@ second = ["pictures_relu"]
 
 [workloads.clicks]
 preset = "tiny"
-loss = "SIGMOID_CROSS_ENTROPY"
 metric = "loss"
 direction = "minimize"
 validation_target = 0.5
@@ -56,7 +55,6 @@ eval_examples = { train = 64, validation = 50, test = 40 }
 
 [workloads.pictures]
 preset = "tiny"
-loss = "SOFTMAX_CROSS_ENTROPY"
 metric = "accuracy"
 direction = "maximize"
 validation_target = 0.8
@@ -106,8 +104,7 @@ MISTAKES = [
         "held_out.drawn",
         "one of clicks_small, clicks_wide from pool 'first', found 'pictures_relu'",
     ),
-    ('"tiny"\nloss = "SIG', '"huge"\nloss = "SIG', "workloads.clicks.preset", "'full', 'mini' or 'tiny'"),
-    ('"SIGMOID_CROSS_ENTROPY"', '"BCE"', "workloads.clicks.loss", "SIGMOID_CROSS_ENTROPY"),
+    ('"tiny"\nmetric = "loss"', '"huge"\nmetric = "loss"', "workloads.clicks.preset", "'full', 'mini' or 'tiny'"),
     ('"minimize"', '"down"', "workloads.clicks.direction", "'minimize' or 'maximize'"),
     ('"minimize"', '"maximize"', "workloads.clicks.direction", "expected 'minimize' for 'loss'"),
     ("validation_target = 0.5\n", "validation_target = nan\n", "workloads.clicks.validation_target", "finite"),

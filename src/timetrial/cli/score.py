@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def score(  # noqa: PLR0917  # typer turns parameters into options
+def score(  # typer turns parameters into options
     logs: Annotated[
         list[Path],
         typer.Argument(help="Folders of logs: trees of submissions, or single submissions.", show_default=False),

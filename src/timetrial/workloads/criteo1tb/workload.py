@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 
 if TYPE_CHECKING:
     from timetrial.workloads.criteo1tb.model_torch import CriteoTorch
@@ -103,10 +102,6 @@ class Criteo1tb(Workload[CriteoConfig]):
         "embed_init": lambda config: replace(config, embedding_scale=1.0),
         "resnet": _with_residual_layers,
     }
-
-    def data(self) -> Data:
-        """Raise UserError: the input pipeline is not part of this release."""
-        raise UserError("criteo1tb: this release has no input pipeline for the Criteo 1TB click logs yet")
 
     def torch(self) -> CriteoTorch:
         """Return the PyTorch half."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 
 if TYPE_CHECKING:
     from timetrial.workloads.fastmri.model_torch import FastmriTorch
@@ -59,10 +58,6 @@ class Fastmri(Workload[FastmriConfig]):
         "tanh": lambda config: replace(config, activation="tanh"),
         "layernorm": lambda config: replace(config, layer_norm=True),
     }
-
-    def data(self) -> Data:
-        """Raise UserError: the input pipeline is not part of this release."""
-        raise UserError("fastmri: this release has no input pipeline for the fastMRI knee volumes yet")
 
     def torch(self) -> FastmriTorch:
         """Return the PyTorch half."""

@@ -16,7 +16,7 @@ def set_mode(model: nn.Module, *, train: bool, update_batch_norm: bool) -> None:
         model.train(train)
     if train and getattr(model, _FLAG, True) is not update_batch_norm:
         for module in model.modules():
-            if hasattr(module, "track_running_stats"):
+            if getattr(module, "running_mean", None) is not None:
                 # In training, PyTorch's norms then use batch statistics and leave every buffer alone.
                 module.track_running_stats = update_batch_norm  # type: ignore[assignment]
         setattr(model, _FLAG, update_batch_norm)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 from timetrial.workloads.ogbg.graphs import Budget, Graph, padded_batch
 
 if TYPE_CHECKING:
@@ -71,10 +70,6 @@ class Ogbg(Workload[OgbgConfig]):
             config, latent=config.latent // 2, hidden=2 * config.hidden, steps=max(1, config.steps - 2)
         ),
     }
-
-    def data(self) -> Data:
-        """Raise UserError: the input pipeline is not part of this release."""
-        raise UserError("ogbg: this release has no input pipeline for ogbg-molpcba yet")
 
     def torch(self) -> OgbgTorch:
         """Return the PyTorch half."""
