@@ -31,7 +31,7 @@ class Budgets:
         """Mean log time over the base workloads, from which geometric-mean speed-ups follow.
 
         A target not reached counts as reached at the end of the budget: a lower bound of what it would have taken.
-        The public tool adds a second (spec: protocol.md, section 9, "Speedup tool"), and so does `compat`. No other
+        The public tool adds a second (spec: protocol.md, section 9, "Speedup tool"), so does `compat`. No other
         scoring rule applies: a time beyond r_max times the fastest is still a time. Shape (..., submissions).
         """
         times = medians[..., : self.bases]
