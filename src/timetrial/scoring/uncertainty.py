@@ -15,6 +15,7 @@ from timetrial.scoring.bootstrap import (
     bias_corrected_intervals,
     jackknife_medians,
     percentile_intervals,
+    resample_corrected,
     resample_medians,
 )
 from timetrial.scoring.rules import Rules
@@ -57,32 +58,31 @@ def estimate_uncertainty(
     present = np.ones(values.shape, dtype=np.bool_) if table.counted is None else table.counted
     estimates = np.nan_to_num(table.medians(values), nan=np.inf, posinf=np.inf)
     plain_rng, corrected_rng = np.random.default_rng(seed).spawn(2)
-    plain = resample_medians(values, present, resamples, plain_rng, corrected=False)
-    corrected = resample_medians(values, present, resamples, corrected_rng, corrected=True)
-    corrected_scores = rules.scores(corrected)
+    plain = resample_medians(values, present, resamples, plain_rng)
+    corrected, unscaled = resample_corrected(values, present, resamples, corrected_rng)
 
     def speedups(medians: Floats) -> Floats:
         return pairwise_speedups(mean_log_times(medians))
 
-    def every(
-        statistic: Callable[[Floats], Floats], *, of_corrected: Floats | None = None
-    ) -> dict[Method, Intervals]:
-        estimate, resampled = statistic(estimates), statistic(plain)
-        accelerated = _acceleration(statistic, values, present, estimates)
-        smooth = statistic(corrected) if of_corrected is None else of_corrected
+    def bca(statistic: Callable[[Floats], Floats], resampled: Floats) -> Intervals:
+        skew = _acceleration(statistic, values, present, estimates)
+        return bias_corrected_intervals(resampled, statistic(estimates), skew)
+
+    def intervals(statistic: Callable[[Floats], Floats], smooth: Floats) -> dict[Method, Intervals]:
+        resampled = statistic(plain)
         return {
-            "corrected": bias_corrected_intervals(smooth, estimate),
+            "corrected": percentile_intervals(smooth),
             "percentile": percentile_intervals(resampled),
-            "bca": bias_corrected_intervals(resampled, estimate, accelerated),
+            "bca": bca(statistic, resampled),
         }
 
-    score = rules.scores(estimates)
-    differences = corrected_scores[:, :, None] - corrected_scores[:, None, :]
+    scores = rules.scores(corrected)
+    differences = scores[:, :, None] - scores[:, None, :]
     return Uncertainty(
-        scores=every(rules.scores, of_corrected=corrected_scores),
+        scores=intervals(rules.scores, scores),
         times=_time_intervals(plain, corrected, values, present, estimates),
-        speedups=every(speedups),
-        score_differences=bias_corrected_intervals(differences, score[:, None] - score[None, :]),
+        speedups=intervals(speedups, speedups(unscaled)),
+        score_differences=percentile_intervals(differences),
         beats=(differences > 0).mean(axis=0) + (differences == 0).mean(axis=0) / 2,
     )
 
@@ -115,7 +115,7 @@ def _time_intervals(
     plain: Floats, corrected: Floats, values: Floats, present: NDArray[np.bool_], estimates: Floats
 ) -> dict[Method, Intervals]:
     return {
-        "corrected": bias_corrected_intervals(corrected, estimates),
+        "corrected": percentile_intervals(corrected),
         "percentile": percentile_intervals(plain),
         "bca": bias_corrected_intervals(plain, estimates, acceleration(jackknife_medians(values, present))),
     }
