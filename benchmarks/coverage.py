@@ -5,7 +5,8 @@
 A pool is drawn as real ones look: four submissions, eight workloads, log-normal study times whose SD (of the
 logarithm) is between 0.02 and 0.2 from cell to cell; in the public logs of the first competition it is between
 0.006 and 0.23. In the pools "with misses" a fifth of the cells miss the target in 5 to 30 % of their studies, and
-6 % always do. The truth is what infinitely many studies would give: medians of the distributions, and scores of those medians.
+6 % always do. The truth is what infinitely many studies would give: medians of the distributions, and scores of
+those medians.
 
 Printed for 3 and 5 studies: the share of intervals that hold the truth, and their median width, for scores, times
 to target (width relative to the truth) and speed-ups against the first submission. The standard error of a share

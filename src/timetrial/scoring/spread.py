@@ -1,7 +1,7 @@
 """How much study times scatter, when three or five studies of each cell must tell.
 
 A cell is one submission on one workload. Its own SD is known badly (2 or 4 degrees of freedom), but the cells of a
-pool resemble each other, so variances are shrunk towards what is typical of the pool, by as much as the cells allow:
+pool resemble each other, so variances are shrunk towards what is typical of the pool, by as much as the cells say:
 the moderated variance of Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
 expression in microarray experiments", Statistical Applications in Genetics and Molecular Biology 3(1), article 3.
 """
