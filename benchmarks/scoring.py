@@ -4,7 +4,7 @@
 
 `--logs` is the archive of four submissions (1,380 trials), or a folder that it was unpacked into. Measured, each
 in a fresh process on one core: `timetrial score LOGS --suite algoperf-0.5 --compat` without and with 10,000
-resamples, and without them on ten copies of the submissions under other names. Given are the median and the fastest
+resamples, and without them on ten copies of the submissions under other names. Given are median and fastest
 wall time of the repeats and the median CPU time (the two differ on a shared machine). Bars: 0.8 s of wall time
 without resamples, and a growth of at most ten for ten copies.
 """

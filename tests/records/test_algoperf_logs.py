@@ -1,5 +1,6 @@
 """AlgoPerf logs: reading what real logs hold, reading what they should not hold, and writing them back."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from timetrial.errors import UserError
 from timetrial.records.algoperf_logs import is_algoperf_logs, read_algoperf_logs, write_algoperf_logs
 from timetrial.records.history import TrialHistory
+from timetrial.scoring.score import score_histories
 from timetrial.scoring.times import trial_times
-from timetrial.suite import SuiteWorkload, parse_suite
+from timetrial.suite import Suite, SuiteWorkload, parse_suite
 
 HEADER = "accumulated_submission_time,global_step,score,test/accuracy,validation/accuracy,validation/num_examples"
 ROWS = ["10.0,1,10.0,0.4,0.5,100", "20.0,6,20.0,0.5,0.7,100", "30.5,11,30.5,0.6,0.8,100"]
@@ -41,8 +43,13 @@ eval_examples = {train = 10, validation = 100, test = 100}
 
 
 @pytest.fixture(scope="module")
-def toy() -> SuiteWorkload:
-    return parse_suite(SUITE, "test").workload("toy")
+def suite() -> Suite:
+    return parse_suite(SUITE, "test")
+
+
+@pytest.fixture(scope="module")
+def toy(suite: Suite) -> SuiteWorkload:
+    return suite.workload("toy")
 
 
 def put(root: Path, content: str | bytes, where: str = "sub/study_0/toy_jax/trial_1") -> Path:
@@ -275,3 +282,21 @@ def test_damaged_logs_give_numbers_or_warnings(
         values = history.metrics["validation/accuracy"][at]
         assert 0 < result.seconds <= toy.budget
         assert (np.isfinite(values) & (values >= toy.validation_target)).any()
+
+
+@given(st.lists(damaged_logs(), min_size=4, max_size=4), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_pools_of_damaged_logs_are_scored(
+    tmp_path_factory: pytest.TempPathFactory, suite: Suite, files: list[bytes], compat: bool
+) -> None:
+    root = tmp_path_factory.mktemp("pool")
+    for number, data in enumerate(files):
+        put(root, data, f"sub_{number // 2}/study_{number % 2}/toy_jax/trial_1")
+    found = read_algoperf_logs(root, compat=compat)
+    report = score_histories(
+        found.trials, suite, compat=compat, studies=2, resamples=1000, warnings=found.warnings
+    )
+    json.dumps(report.to_json(), allow_nan=False)
+    if not compat:
+        assert ((report.scores >= 0) & (report.scores <= 1)).all()
+        assert not np.isnan(report.times).any()

@@ -25,7 +25,7 @@ def performance_ratios(times: Floats) -> Floats:
     """
     best = times.min(axis=-2, keepdims=True)
     reached = np.isfinite(times)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # a log may hold a time of 0
         return np.asarray(np.divide(times, best, out=np.full_like(times, np.inf), where=reached))
 
 

@@ -89,7 +89,8 @@ def estimate_uncertainty(
 
 def pairwise_speedups(mean_logs: Floats) -> Floats:
     """Speed-up of each over each: [..., a, b] is how many times faster a is than b, in geometric mean."""
-    return np.exp(mean_logs[..., None, :] - mean_logs[..., :, None])
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(mean_logs[..., None, :] - mean_logs[..., :, None]))
 
 
 def groups_not_told_apart(differences: Intervals, order: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -14,6 +14,8 @@ from timetrial.scoring.table import StudyTable
 
 Floats = NDArray[np.float64]
 
+_SHORTEST = 1e-9  # seconds; only `compat` can meet a time that is not above zero
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
@@ -36,8 +38,8 @@ class Budgets:
         """
         times = medians[..., : self.bases]
         budget = self.seconds[: self.bases] + (1.0 if self.compat else 0.0)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.log(np.where(np.isfinite(times), times, budget)).mean(axis=-1))
+        positive = np.maximum(np.where(np.isfinite(times), times, budget), _SHORTEST)
+        return np.asarray(np.log(positive).mean(axis=-1))
 
 
 @dataclass(frozen=True, kw_only=True)
