@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from timetrial.scoring.profiles import performance_ratios
 from timetrial.scoring.rules import Rules
 from timetrial.scoring.table import StudyTable
+from timetrial.scoring.times import median_over_studies
 
 Floats = NDArray[np.float64]
 
@@ -72,12 +73,7 @@ def tuning_cost(table: StudyTable) -> Floats:
     Shape (submissions, workloads): the median over recorded studies, NaN where none is recorded. Trials without a
     record cost nothing here, so an incomplete study looks cheaper than it was.
     """
-    recorded = table.trials > 0
-    ordered = np.sort(np.where(recorded, table.spent, np.nan), axis=-1)
-    counts = recorded.sum(axis=-1)
-    low = np.take_along_axis(ordered, np.maximum(counts - 1, 0)[..., None] // 2, axis=-1)[..., 0]
-    high = np.take_along_axis(ordered, np.minimum(counts // 2, ordered.shape[-1] - 1)[..., None], axis=-1)[..., 0]
-    return np.where(counts > 0, (low + high) / 2, np.nan)
+    return median_over_studies(table.spent, table.trials > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
