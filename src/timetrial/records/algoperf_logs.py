@@ -148,7 +148,7 @@ def _read_trial(
     columns, complaints = parse_measurements(data, path, _column_filter(wanted), keep_torn=compat)
     warnings += complaints
     length = max((len(column) for column in columns.values()), default=0)
-    if columns and not length:
+    if not length:
         warnings.append(f"{path}: holds no evaluation")
     unknown = np.full(length, np.nan)
     times = next((columns[name] for name in _TIMES if name in columns), None)

@@ -30,8 +30,6 @@ def parse_measurements(
         del lines[-1]
     header = lines[0].split(b",") if lines else [b""]
     names = [name.strip(b' \t\r"').decode("utf-8", "replace") for name in header]
-    if not any(names):
-        return {}, [f"{path}: the file is empty", *warnings]
     if repeated := sorted({name for name in names if names.count(name) > 1 and wanted(name)}):
         warnings.append(f"{path}: column {repeated[0]!r} stands there more than once; the first is used")
     rows = _rows(lines, len(names), path, warnings, keep_torn=keep_torn)

@@ -3,13 +3,14 @@
 Two sets of resamples. The *plain* bootstrap draws studies with replacement. With three studies it can only return
 one of ten medians and is too narrow by √(2/3), so there is a *corrected* one as well, on log times:
 
-- each drawn study is moved by normal noise of SD s/√m, where s is the cell's SD (m - 1 below the line) and m the
-  number of its studies that reached the target: the resampling variance becomes s² instead of s² (m - 1)/m
-  (smoothed bootstrap: Silverman and Young 1987, Biometrika 74(3), 469; narrowness bias: Hesterberg 2015, "What
-  teachers should know about the bootstrap", The American Statistician 69(4), 371);
-- deviations of a resampled median from the cell's median are scaled by √(df / χ²_df), df = m - 1, one draw a
-  resample: s itself is known only so well. For a mean this gives Student's t interval (Fisher 1935, "The fiducial
-  argument in statistical inference", Annals of Eugenics 6(4), 391).
+- deviations from a cell's median are stretched to the cell's moderated SD, and each drawn study is moved by
+  normal noise that brings the resampling variance up to it (see `spread.py`; smoothed bootstrap: Silverman and
+  Young 1987, Biometrika 74(3), 469; narrowness bias: Hesterberg 2015, "What teachers should know about the
+  bootstrap", The American Statistician 69(4), 371);
+- deviations of a resampled median are scaled by √(df / χ²_df), one draw a resample, because that SD is known only
+  so well. For a mean this gives Student's t interval (Fisher 1935, Annals of Eugenics 6(4), 391). A quantity that
+  averages over many cells evenly, such as a speed-up, averages this uncertainty away; it uses the resamples
+  without this scaling.
 
 Resampling is within (submission, workload). All submissions use the same draws, so studies of equal number stay
 paired, and a difference of two submissions is taken within a resample.
@@ -17,11 +18,12 @@ paired, and a difference of two submissions is taken within a resample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from timetrial.scoring.spread import Spread
 from timetrial.scoring.times import median_over_studies
 
 Floats = NDArray[np.float64]
@@ -39,66 +41,75 @@ class Intervals:
 
 
 def resample_medians(
-    values: Floats, present: NDArray[np.bool_], resamples: int, rng: np.random.Generator, *, corrected: bool
+    values: Floats, present: NDArray[np.bool_], resamples: int, rng: np.random.Generator
 ) -> Floats:
     """Resample studies and take medians: (submissions, workloads, studies) to (resamples, submissions, workloads).
 
     Only studies that are `present` are drawn, as many as there are of them; infinity is a target not reached. A
     cell without any gives infinity.
     """
-    order = np.argsort(~present, axis=-1, kind="stable")
-    values = np.take_along_axis(np.where(present, values, np.inf), order, axis=-1)
-    counts = present.sum(axis=-1)
-    drawn = None if (counts == values.shape[-1]).all() else np.arange(values.shape[-1]) < counts[..., None]
-    spread = _Spread.of(values) if corrected else None
-    data = values if spread is None else spread.logs
-    result = np.empty((resamples, *values.shape[:2]))
-    for start in range(0, resamples, _CHUNK):
-        size = min(_CHUNK, resamples - start)
-        uniform = rng.random((size, 1, *values.shape[1:]))
-        picks = (uniform * np.maximum(counts, 1)[..., None]).astype(np.intp)
-        picks += np.arange(0, data.size, values.shape[-1]).reshape(*values.shape[:2], 1)
-        chunk = data.ravel()[picks]
-        if spread is not None:
-            chunk += spread.noise * rng.standard_normal(chunk.shape)
-        medians = median_over_studies(chunk, None if drawn is None else np.broadcast_to(drawn, chunk.shape))
-        result[start : start + size] = medians if spread is None else spread.widen(medians, rng)
-    return np.where(np.isnan(result), np.inf, result)
+    cells = _Cells.of(values, present)
+    chunks = [cells.medians(cells.draw(size, rng)) for size in _chunks(resamples)]
+    return _without_nan(np.concatenate(chunks))
+
+
+def resample_corrected(
+    values: Floats, present: NDArray[np.bool_], resamples: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """As `resample_medians`, by the corrected bootstrap: scaled for what is not known of the SD, and unscaled."""
+    cells = _Cells.of(values, present)
+    spread = Spread.of(cells.values)
+    cells = replace(cells, values=spread.logs)
+    scaled, unscaled = [], []
+    for size in _chunks(resamples):
+        drawn = cells.draw(size, rng)
+        drawn += spread.noise[..., None] * rng.standard_normal(drawn.shape)
+        medians = _without_nan(cells.medians(drawn))
+        scale = np.sqrt(spread.freedom / rng.chisquare(spread.freedom, size=medians.shape))
+        unscaled.append(_exp(medians))
+        scaled.append(_exp(spread.centre + scale * (medians - spread.centre)))
+    return np.concatenate(scaled), np.concatenate(unscaled)
 
 
 @dataclass(frozen=True, eq=False)
-class _Spread:
-    """Centre and spread of the log times of every cell, over the studies that reached the target."""
+class _Cells:
+    """Study times with those present first in every cell."""
 
-    logs: Floats
-    centre: Floats
-    noise: Floats
-    freedom: Floats
+    values: Floats
+    counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, values: Floats) -> _Spread:
-        finite = np.isfinite(values) & (values > 0)
-        logs = np.log(values, where=finite, out=np.full_like(values, np.inf))
-        reached = finite.sum(axis=-1)
-        known = np.where(finite, logs, 0.0)
-        mean = known.sum(axis=-1) / np.maximum(reached, 1)
-        squares = (np.where(finite, known - mean[..., None], 0.0) ** 2).sum(axis=-1)
-        freedom = np.maximum(reached - 1, 0)
-        pooled = squares.sum() / max(freedom.sum(), 1)
-        # one study says nothing of its spread: take the pool's, as uncertain as two studies would leave it
-        variance = np.where(freedom > 0, squares / np.maximum(freedom, 1), pooled)
-        centre = median_over_studies(np.where(finite, logs, np.nan), finite)
-        return cls(
-            logs=logs,
-            centre=np.where(reached > 0, centre, 0.0),
-            noise=np.sqrt(variance / np.maximum(reached, 1))[..., None],
-            freedom=np.maximum(freedom, 1).astype(np.float64),
-        )
+    def of(cls, values: Floats, present: NDArray[np.bool_]) -> _Cells:
+        order = np.argsort(~present, axis=-1, kind="stable")
+        return cls(np.take_along_axis(np.where(present, values, np.inf), order, axis=-1), present.sum(axis=-1))
 
-    def widen(self, medians: Floats, rng: np.random.Generator) -> Floats:
-        scale = np.sqrt(self.freedom / rng.chisquare(self.freedom, size=medians.shape))
-        logs = self.centre + scale * (medians - self.centre)
-        return np.where(logs < _LOG_LIMIT, np.exp(np.minimum(logs, _LOG_LIMIT)), np.inf)
+    def draw(self, size: int, rng: np.random.Generator) -> Floats:
+        """Draw studies with replacement, the same numbers for all submissions: shape (size, *values.shape)."""
+        uniform = rng.random((size, 1, *self.values.shape[1:]))
+        picks = (uniform * np.maximum(self.counts, 1)[..., None]).astype(np.intp)
+        studies = self.values.shape[-1]
+        picks += np.arange(0, self.values.size, studies).reshape(*self.counts.shape, 1)
+        return np.asarray(self.values.ravel()[picks])
+
+    def medians(self, drawn: Floats) -> Floats:
+        """Medians of as many draws as a cell has studies; NaN where it has none."""
+        studies = drawn.shape[-1]
+        if (self.counts == studies).all():
+            return median_over_studies(drawn)
+        among = np.arange(studies) < self.counts[..., None]
+        return median_over_studies(drawn, np.broadcast_to(among, drawn.shape))
+
+
+def _chunks(resamples: int) -> list[int]:
+    return [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
+
+
+def _without_nan(medians: Floats) -> Floats:
+    return np.where(np.isnan(medians), np.inf, medians)
+
+
+def _exp(logs: Floats) -> Floats:
+    return np.where(logs < _LOG_LIMIT, np.exp(np.clip(logs, -_LOG_LIMIT, _LOG_LIMIT)), np.inf)
 
 
 def percentile_intervals(resampled: Floats, level: float = 0.95) -> Intervals:

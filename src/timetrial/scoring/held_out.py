@@ -22,7 +22,7 @@ def apply_rules(times: Floats, bases: int, base_of: Sequence[int], r_max: float)
 
     Without variants only the second does anything. A NaN among the times counts as a miss.
     """
-    times = np.where(np.isnan(times), np.inf, times)
+    times = np.where(np.isnan(times), np.inf, times)  # a copy, which the rules may write into
     variants = range(bases, bases + len(base_of))
     for variant, base in zip(variants, base_of, strict=True):
         times[..., variant] = np.where(np.isfinite(times[..., base]), times[..., variant], np.inf)

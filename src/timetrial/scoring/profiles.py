@@ -25,14 +25,14 @@ def performance_ratios(times: Floats) -> Floats:
     """
     best = times.min(axis=-2, keepdims=True)
     reached = np.isfinite(times)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # a log may hold a time of 0
         return np.asarray(np.divide(times, best, out=np.full_like(times, np.inf), where=reached))
 
 
 def credits(ratios: Floats, r_max: float, *, grid: int | None = None) -> Floats:
     """What each workload adds to a score, in [0, 1], exactly; with `grid` points, by the trapezoid rule instead.
 
-    The trapezoid rule sees a jump at ratio r at the first grid point τ_k >= r, and counts half the interval before.
+    The trapezoid rule sees a jump at ratio r at the first grid point τ_k >= r, counting half the interval before.
     """
     if grid is None:
         return np.asarray((r_max - np.minimum(ratios, r_max)) / (r_max - 1))

@@ -179,8 +179,8 @@ def _cells(
         cells[key] = [trial_times(history, workload, budget) for history in trials[: ruleset.trials]]
     if surplus:
         notes.append(
-            f"{surplus} trials are more than the {ruleset.trials} a study that the ruleset grants; "
-            "of such a study the trials with the lowest numbers count"
+            f"the ruleset grants {ruleset.trials} trials a study; where there are more, "
+            f"those with the lowest numbers count ({surplus} left out)"
         )
     return cells
 

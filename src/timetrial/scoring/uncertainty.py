@@ -15,6 +15,7 @@ from timetrial.scoring.bootstrap import (
     bias_corrected_intervals,
     jackknife_medians,
     percentile_intervals,
+    resample_corrected,
     resample_medians,
 )
 from timetrial.scoring.rules import Rules
@@ -55,41 +56,28 @@ def estimate_uncertainty(
     """
     values = np.where(np.isnan(table.seconds), np.inf, table.seconds)
     present = np.ones(values.shape, dtype=np.bool_) if table.counted is None else table.counted
-    estimates = np.nan_to_num(table.medians(values), nan=np.inf, posinf=np.inf)
+    pool = _Pool(values, present, np.nan_to_num(table.medians(values), nan=np.inf, posinf=np.inf))
     plain_rng, corrected_rng = np.random.default_rng(seed).spawn(2)
-    plain = resample_medians(values, present, resamples, plain_rng, corrected=False)
-    corrected = resample_medians(values, present, resamples, corrected_rng, corrected=True)
-    corrected_scores = rules.scores(corrected)
-
-    def speedups(medians: Floats) -> Floats:
-        return pairwise_speedups(mean_log_times(medians))
-
-    def every(
-        statistic: Callable[[Floats], Floats], *, of_corrected: Floats | None = None
-    ) -> dict[Method, Intervals]:
-        estimate, resampled = statistic(estimates), statistic(plain)
-        accelerated = _acceleration(statistic, values, present, estimates)
-        smooth = statistic(corrected) if of_corrected is None else of_corrected
-        return {
-            "corrected": bias_corrected_intervals(smooth, estimate),
-            "percentile": percentile_intervals(resampled),
-            "bca": bias_corrected_intervals(resampled, estimate, accelerated),
-        }
-
-    score = rules.scores(estimates)
-    differences = corrected_scores[:, :, None] - corrected_scores[:, None, :]
+    plain = resample_medians(values, present, resamples, plain_rng)
+    corrected, unscaled = resample_corrected(values, present, resamples, corrected_rng)
+    scores = rules.scores(corrected)
+    count = len(table.submissions)
     return Uncertainty(
-        scores=every(rules.scores, of_corrected=corrected_scores),
-        times=_time_intervals(plain, corrected, values, present, estimates),
-        speedups=every(speedups),
-        score_differences=bias_corrected_intervals(differences, score[:, None] - score[None, :]),
-        beats=(differences > 0).mean(axis=0) + (differences == 0).mean(axis=0) / 2,
+        scores={
+            "corrected": percentile_intervals(scores),
+            **_plain_intervals(rules.scores(plain), rules.scores(pool.medians), pool.jackknifed(rules.scores)),
+        },
+        times=_time_intervals(plain, corrected, pool),
+        speedups=_speedup_intervals(mean_log_times, plain, unscaled, pool),
+        score_differences=_stacked([percentile_intervals(scores[:, [a]] - scores) for a in range(count)]),
+        beats=np.stack([_share_above(scores[:, [a]], scores) for a in range(count)]),
     )
 
 
 def pairwise_speedups(mean_logs: Floats) -> Floats:
     """Speed-up of each over each: [..., a, b] is how many times faster a is than b, in geometric mean."""
-    return np.exp(mean_logs[..., None, :] - mean_logs[..., :, None])
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(mean_logs[..., None, :] - mean_logs[..., :, None]))
 
 
 def groups_not_told_apart(differences: Intervals, order: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -111,24 +99,69 @@ def groups_not_told_apart(differences: Intervals, order: Sequence[int]) -> tuple
     return tuple(runs)
 
 
-def _time_intervals(
-    plain: Floats, corrected: Floats, values: Floats, present: NDArray[np.bool_], estimates: Floats
-) -> dict[Method, Intervals]:
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Study times of a pool, which of them are present, and their medians."""
+
+    values: Floats
+    present: NDArray[np.bool_]
+    medians: Floats
+
+    def jackknifed(self, statistic: Callable[[Floats], Floats]) -> Floats:
+        """A statistic of all medians, one study of one cell left out: (studies, submissions, workloads, ...)."""
+        left_out = jackknife_medians(self.values, self.present)
+        medians = np.broadcast_to(self.medians, (*left_out.shape, *self.medians.shape)).copy()
+        for cell in np.ndindex(left_out.shape):
+            medians[(*cell, *cell[1:])] = left_out[cell]
+        result = statistic(np.where(np.isnan(medians), np.inf, medians))
+        dropped = np.isnan(left_out).reshape(*left_out.shape, *[1] * (result.ndim - left_out.ndim))
+        return np.where(dropped, np.nan, result)
+
+
+def _plain_intervals(resampled: Floats, estimates: Floats, jackknifed: Floats) -> dict[Method, Intervals]:
+    skew = acceleration(jackknifed, samples=(1, 2))
     return {
-        "corrected": bias_corrected_intervals(corrected, estimates),
-        "percentile": percentile_intervals(plain),
-        "bca": bias_corrected_intervals(plain, estimates, acceleration(jackknife_medians(values, present))),
+        "percentile": percentile_intervals(resampled),
+        "bca": bias_corrected_intervals(resampled, estimates, skew),
     }
 
 
-def _acceleration(
-    statistic: Callable[[Floats], Floats], values: Floats, present: NDArray[np.bool_], estimates: Floats
-) -> Floats:
-    """BCa's acceleration of a statistic of all medians, leaving one study of one cell out at a time."""
-    left_out = jackknife_medians(values, present)
-    medians = np.broadcast_to(estimates, (*left_out.shape, *estimates.shape)).copy()
-    for study, submission, workload in np.ndindex(left_out.shape):
-        medians[study, submission, workload, submission, workload] = left_out[study, submission, workload]
-    jackknifed = statistic(np.where(np.isnan(medians), np.inf, medians))
-    dropped = np.isnan(left_out).reshape(*left_out.shape, *[1] * (jackknifed.ndim - 3))
-    return acceleration(np.where(dropped, np.nan, jackknifed), samples=(1, 2))
+def _time_intervals(plain: Floats, corrected: Floats, pool: _Pool) -> dict[Method, Intervals]:
+    skew = acceleration(jackknife_medians(pool.values, pool.present))
+    return {
+        "corrected": percentile_intervals(corrected),
+        "percentile": percentile_intervals(plain),
+        "bca": bias_corrected_intervals(plain, pool.medians, skew),
+    }
+
+
+def _speedup_intervals(
+    mean_log_times: Callable[[Floats], Floats], plain: Floats, unscaled: Floats, pool: _Pool
+) -> dict[Method, Intervals]:
+    """Intervals of all pairs, one row at a time: a hundred submissions would not fit into memory at once."""
+    smooth, resampled, estimates = (mean_log_times(medians) for medians in (unscaled, plain, pool.medians))
+    jackknifed = pool.jackknifed(mean_log_times)
+    rows: dict[Method, list[Intervals]] = {"corrected": [], "percentile": [], "bca": []}
+    for a in range(len(estimates)):
+        row = {
+            "corrected": percentile_intervals(_speedup_row(smooth, a)),
+            **_plain_intervals(
+                _speedup_row(resampled, a), _speedup_row(estimates, a), _speedup_row(jackknifed, a)
+            ),
+        }
+        for method, intervals in rows.items():
+            intervals.append(row[method])
+    return {method: _stacked(intervals) for method, intervals in rows.items()}
+
+
+def _speedup_row(mean_logs: Floats, a: int) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(mean_logs - mean_logs[..., [a]]))
+
+
+def _share_above(scores: Floats, others: Floats) -> Floats:
+    return np.asarray((scores > others).mean(axis=0) + (scores == others).mean(axis=0) / 2)
+
+
+def _stacked(rows: Sequence[Intervals]) -> Intervals:
+    return Intervals(np.stack([row.low for row in rows]), np.stack([row.high for row in rows]))

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from timetrial.scoring.profiles import performance_ratios
 from timetrial.scoring.rules import Rules
 from timetrial.scoring.table import StudyTable
+from timetrial.scoring.times import median_over_studies
 
 Floats = NDArray[np.float64]
+
+_SHORTEST = 1e-9  # seconds; only `compat` can meet a time that is not above zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +34,13 @@ class Budgets:
         """Mean log time over the base workloads, from which geometric-mean speed-ups follow.
 
         A target not reached counts as reached at the end of the budget: a lower bound of what it would have taken.
-        The public tool adds a second (spec: protocol.md, section 9, "Speedup tool"), and so does `compat`. No other
+        The public tool adds a second (spec: protocol.md, section 9, "Speedup tool"), so does `compat`. No other
         scoring rule applies: a time beyond r_max times the fastest is still a time. Shape (..., submissions).
         """
         times = medians[..., : self.bases]
         budget = self.seconds[: self.bases] + (1.0 if self.compat else 0.0)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.log(np.where(np.isfinite(times), times, budget)).mean(axis=-1))
+        positive = np.maximum(np.where(np.isfinite(times), times, budget), _SHORTEST)
+        return np.asarray(np.log(positive).mean(axis=-1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +73,7 @@ def tuning_cost(table: StudyTable) -> Floats:
     Shape (submissions, workloads): the median over recorded studies, NaN where none is recorded. Trials without a
     record cost nothing here, so an incomplete study looks cheaper than it was.
     """
-    recorded = table.trials > 0
-    ordered = np.sort(np.where(recorded, table.spent, np.nan), axis=-1)
-    counts = recorded.sum(axis=-1)
-    low = np.take_along_axis(ordered, np.maximum(counts - 1, 0)[..., None] // 2, axis=-1)[..., 0]
-    high = np.take_along_axis(ordered, np.minimum(counts // 2, ordered.shape[-1] - 1)[..., None], axis=-1)[..., 0]
-    return np.where(counts > 0, (low + high) / 2, np.nan)
+    return median_over_studies(table.spent, table.trials > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
