@@ -170,6 +170,11 @@ class SuiteWorkload:
         """Whether this is a variant of another workload."""
         return self.name != self.base
 
+    @property
+    def variant(self) -> str | None:
+        """The variant's suffix, as in `silu` of `imagenet_resnet_silu`; None for a base workload."""
+        return self.name.removeprefix(f"{self.base}_") if self.is_variant else None
+
     def reached(self, value: float, target: float | None) -> bool:
         """Whether `value` reaches `target` (non-strict, as in the scoring rules). NaN never does."""
         if target is None:

@@ -44,15 +44,15 @@ def list_(
 
 def _suites(_: str | None) -> list[dict[str, Any]]:
     from timetrial.suite import load_suite, suite_names
-    from timetrial.workloads.registry import known_workloads
+    from timetrial.workloads.registry import runnable_workloads
 
-    known = known_workloads()
+    runnable = runnable_workloads()
     suites = [load_suite(name) for name in suite_names()]
     return [
         {
             "suite": suite.name,
             "workloads": len(suite.workloads),
-            "of these implemented": sum(name in known for name in suite.workloads),
+            "of these ready": sum(name in runnable for name in suite.workloads),
             "variants": len(suite.variants),
             "rulesets": ", ".join(suite.rulesets),
             "title": suite.title,
@@ -63,9 +63,8 @@ def _suites(_: str | None) -> list[dict[str, Any]]:
 
 def _workloads(only: str | None) -> list[dict[str, Any]]:
     from timetrial.suite import load_suite, suite_names
-    from timetrial.workloads.registry import known_workloads
+    from timetrial.workloads.registry import status
 
-    known = known_workloads()
     return [
         {
             "suite": suite.name,
@@ -74,7 +73,7 @@ def _workloads(only: str | None) -> list[dict[str, Any]]:
             "metric": workload.metric,
             "target": workload.validation_target,
             "budget (s)": workload.budget,
-            "status": "ready" if workload.base in known else "not implemented in this release",
+            "status": status(workload.base),
         }
         for suite in (load_suite(name) for name in ([only] if only else suite_names()))
         for workload in suite.all_workloads.values()

@@ -16,7 +16,7 @@ from timetrial.records.plan import PLAN, SubmissionId, TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Ruleset, RulesetName, Suite, SuiteWorkload
 from timetrial.tuning.sampling import draw_points
-from timetrial.workloads.registry import known_workloads
+from timetrial.workloads.registry import check_runnable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +123,7 @@ def _check_names(request: RunRequest) -> None:
         if names.count(name) > 1:
             raise UserError(f"two submissions are called {name!r}: rename a file, since records are kept by name")
     for workload in request.workloads:
-        if workload.base not in known_workloads():
-            raise UserError(
-                f"{workload.name}: not implemented in this release; `timetrial list workloads` shows what is"
-            )
+        check_runnable(workload.base)
 
 
 def _first_difference(found: TrialPlan, wanted: TrialPlan) -> str:

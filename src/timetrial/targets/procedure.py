@@ -161,7 +161,7 @@ def _plan(
 ) -> TrialPlan:
     horizon = scale.steps(workload)
     period = Period(steps=max(horizon // _EVALUATIONS, 1))
-    # What the suite says of targets and budget means nothing here, and would make all records useless when it changes.
+    # The suite's targets and budget mean nothing here; in the plan, a change of theirs would void all records.
     blank = replace(
         workload,
         step_hint=horizon,

@@ -24,7 +24,7 @@ from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import BatchStream
 from timetrial.trial.task import TrialTask
 from timetrial.workloads.base import Data
-from timetrial.workloads.registry import load_workload
+from timetrial.workloads.registry import workload_of
 
 
 def run_trial(plan: TrialPlan, runs: Path, report: Callable[[Evaluation], None]) -> TrialResult:
@@ -63,7 +63,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     device = machine.make_ready(plan)
     record.begin(plan, machine.describe(device))
     seeds = Seeds(plan.seed)
-    workload = load_workload(plan.workload)
+    workload = workload_of(plan.workload)
     data = workload.data()
     _check_sizes(plan, data)
     half = workload.torch()
