@@ -70,8 +70,8 @@ class LogMelSpectrogram(nn.Module):
         emphasised = sound - _PRE_EMPHASIS * sound.roll(1, dims=1)
         # One sample less, since the last frame, too, has to have its 401st.
         frames = emphasised[:, :-1].unfold(1, _WINDOW, FRAME_STEP)
-        spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window, n=_FFT))
-        power = spectrum.square().sum(dim=-1)
+        spectrum = torch.fft.rfft(frames * self.window, n=_FFT)
+        power = spectrum.real.square() + spectrum.imag.square()
         log_mel = (power @ self.filters).clamp(min=_FLOOR).log()
         return (log_mel - self.mean) / self.std, valid_frames(sample_lengths, samples)
 

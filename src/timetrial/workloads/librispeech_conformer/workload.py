@@ -49,7 +49,7 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
             target_length=64,
             vocabulary=CHARACTER_VOCABULARY,
             width=64,
-            subsampling_channels=16,
+            subsampling_channels=8,
             blocks=3,
             heads=4,
             alphabet=ALPHABET,

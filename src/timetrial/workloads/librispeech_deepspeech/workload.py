@@ -52,7 +52,7 @@ class LibrispeechDeepspeech(SpeechWorkload[DeepspeechConfig]):
             target_length=64,
             vocabulary=CHARACTER_VOCABULARY,
             width=96,
-            subsampling_channels=16,
+            subsampling_channels=8,
             recurrent_blocks=2,
             feed_forward_blocks=1,
             alphabet=ALPHABET,
