@@ -50,8 +50,9 @@ def ctc_loss(
     `targets` are token ids (n, length); the lengths and `weights` are (n,). Source: Graves et al. 2006.
     `n_valid` is the number of target tokens, at least 1, without weights; with weights it is the number of
     examples of weight other than 0 and a target that is not empty (spec librispeech_conformer.md, 3).
-    An example with too few steps for its target has an infinite loss, one with a token id that does not exist a
-    loss of NaN; but an example of weight 0 has loss and gradient 0, whatever it holds.
+    An example with too few steps for its target has an infinite loss; one with a token id that does not exist, or
+    with NaN among its real steps, has a loss of NaN. An example of weight 0 has loss and gradient 0, whatever it
+    holds.
     """
     tokens = logits.shape[-1]
     counted = None if weights is None else weights != 0
