@@ -11,7 +11,9 @@ import torch
 from golden_files import Golden, fill, load_golden, normal
 from torch import Tensor, nn
 
-from timetrial.workloads.base import Workload
+from timetrial.workloads.librispeech_conformer.workload import LibrispeechConformer
+from timetrial.workloads.librispeech_deepspeech.workload import LibrispeechDeepspeech
+from timetrial.workloads.speech import SpeechWorkload
 from timetrial.workloads.speech_torch import SpeechTorch
 
 SAMPLES = 32_000
@@ -41,9 +43,10 @@ def golden_batch(golden: Golden) -> dict[str, Tensor]:
 class SpeechGolden:
     """A full-size workload without SpecAugment, its model filled by rule, and the golden file."""
 
-    def __init__(self, shared: Path, workload: type[Workload[Any]], variant: str | None) -> None:
-        base = {"LibrispeechConformer": "librispeech_conformer", "LibrispeechDeepspeech": "librispeech_deepspeech"}
-        name = base[workload.__name__] + (f"_{variant}" if variant else "")
+    def __init__(self, shared: Path, name: str) -> None:
+        is_conformer = name.startswith("librispeech_conformer")
+        workload: type[SpeechWorkload[Any]] = LibrispeechConformer if is_conformer else LibrispeechDeepspeech
+        variant = "_".join(name.split("_")[2:]) or None
         self.golden = load_golden(shared, name)
         self.workload = workload("full", variant)
         self.workload.config = replace(self.workload.config, spec_augment=None)

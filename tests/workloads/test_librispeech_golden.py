@@ -1,3 +1,5 @@
+"""Both LibriSpeech models and their variants at full size against the golden vectors."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,15 +19,24 @@ from golden_files import (
 )
 from speech_files import SpeechGolden, StoredFeatures
 
-from timetrial.workloads.librispeech_deepspeech.workload import LibrispeechDeepspeech
 from timetrial.workloads.metrics.word_errors import greedy_decode
 
 pytestmark = pytest.mark.slow
 
+NAMES = [
+    "librispeech_conformer",
+    "librispeech_conformer_attention_temperature",
+    "librispeech_conformer_layernorm",
+    "librispeech_conformer_gelu",
+    "librispeech_deepspeech",
+    "librispeech_deepspeech_tanh",
+    "librispeech_deepspeech_norm_and_spec_aug",
+]
 
-@pytest.fixture(scope="module", params=[None, "tanh", "norm_and_spec_aug"])
+
+@pytest.fixture(scope="module", params=NAMES)
 def case(request: pytest.FixtureRequest, shared: Path) -> SpeechGolden:
-    return SpeechGolden(shared, LibrispeechDeepspeech, request.param)
+    return SpeechGolden(shared, request.param)
 
 
 def test_parameters(case: SpeechGolden) -> None:
