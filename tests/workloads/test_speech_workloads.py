@@ -355,10 +355,12 @@ def test_what_is_not_there_yet_says_so(workload: type[SpeechWorkload[Any]]) -> N
 @BOTH
 def test_bad_batches(workload: type[SpeechWorkload[Any]]) -> None:
     case = Case(workload)
-    with pytest.raises(UserError, match=r"inputs: expected \(examples, samples\)"):
+    with pytest.raises(UserError, match=r"inputs: expected floats of shape \(examples, samples\)"):
         case.forward({**case.batch, "inputs": case.batch["inputs"][0]})
     with pytest.raises(UserError, match="at least 401 samples"):
         case.forward({**case.batch, "inputs": case.batch["inputs"][:, :400]})
+    with pytest.raises(UserError, match=r"found torch.int16 of shape \(4, 8000\)"):
+        case.forward({**case.batch, "inputs": case.batch["inputs"].short()})
     with pytest.raises(UserError, match=r"input_lengths: expected integers of shape \(4,\)"):
         case.forward({**case.batch, "input_lengths": case.batch["input_lengths"].float()})
     noisy = {**case.batch, "inputs": case.batch["inputs"].clone()}

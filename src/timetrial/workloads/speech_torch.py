@@ -82,11 +82,13 @@ def initialise_linear_(model: nn.Module) -> None:
 
 
 def _check_inputs(batch: Batch) -> None:
-    """Raise UserError unless sounds and lengths have the shapes that the front end takes."""
-    shape, lengths = tuple(batch["inputs"].shape), batch["input_lengths"]
-    if len(shape) != 2 or shape[1] < FRAME_SAMPLES:
+    """Raise UserError unless sounds and lengths have the shapes and dtypes that the front end takes."""
+    inputs, lengths = batch["inputs"], batch["input_lengths"]
+    shape = tuple(inputs.shape)
+    if len(shape) != 2 or shape[1] < FRAME_SAMPLES or not inputs.is_floating_point():
         raise UserError(
-            f"batch, inputs: expected (examples, samples) with at least {FRAME_SAMPLES} samples, found {shape}"
+            f"batch, inputs: expected floats of shape (examples, samples) with at least {FRAME_SAMPLES} samples, "
+            f"found {inputs.dtype} of shape {shape}"
         )
     if lengths.shape != shape[:1] or lengths.is_floating_point():
         raise UserError(

@@ -65,12 +65,12 @@ class LogMelSpectrogram(nn.Module):
         `sound` (n, samples) is on the scale of 16-bit integers; samples beyond `sample_lengths` (n,) count as 0.
         """
         samples = sound.shape[1]
-        sound = (sound * _INPUT_SCALE).masked_fill(~valid_positions(sample_lengths, samples), 0.0)
+        sound = sound.masked_fill(~valid_positions(sample_lengths, samples), 0.0)
         # Each frame's first sample has no predecessor in the frame, but the window's first weight is 0 anyway.
-        emphasised = sound - _PRE_EMPHASIS * sound.roll(1, dims=1)
+        emphasised = torch.sub(sound, sound.roll(1, dims=1), alpha=_PRE_EMPHASIS)
         # One sample less, since the last frame, too, has to have its 401st.
         frames = emphasised[:, :-1].unfold(1, _WINDOW, FRAME_STEP)
-        spectrum = torch.fft.rfft(frames * self.window, n=_FFT)
+        spectrum = torch.fft.rfft(frames * (self.window * _INPUT_SCALE), n=_FFT)
         power = spectrum.real.square() + spectrum.imag.square()
         log_mel = (power @ self.filters).clamp(min=_FLOOR).log()
         return (log_mel - self.mean) / self.std, valid_frames(sample_lengths, samples)

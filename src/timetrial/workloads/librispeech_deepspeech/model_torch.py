@@ -63,9 +63,11 @@ class Deepspeech(nn.Module):
             features = spec_augment(features, frames, self._spec_augment)
         x, lengths = self.subsample(features, frames, dropout)
         for recurrent in self.lstms:
-            x = recurrent(x, lengths) + (x if self._residual else 0.0)
+            y = recurrent(x, lengths)
+            x = x + y if self._residual else y
         for feed_forward in self.ffns:
-            x = feed_forward(x, lengths, dropout) + (x if self._residual else 0.0)
+            y = feed_forward(x, lengths, dropout)
+            x = x + y if self._residual else y
         return self.lin(x if self.ln is None else self.ln(x))
 
 
