@@ -56,3 +56,43 @@ def sigmoid_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | Non
 def mean_absolute_error(outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Loss:
     """Return the absolute error of each example (first axis), averaged over all its other axes."""
     return masked((outputs - targets).abs().flatten(1).mean(dim=1), weights)
+
+
+def ctc_loss(
+    logits: Tensor,
+    logit_lengths: Tensor,
+    targets: Tensor,
+    target_lengths: Tensor,
+    weights: Tensor | None = None,
+) -> Loss:
+    """Return the connectionist temporal classification loss of logits (n, steps, tokens); token 0 is the blank.
+
+    `targets` are token ids (n, length); the lengths and `weights` are (n,). Source: Graves et al. 2006.
+    `n_valid` is the number of target tokens, at least 1, without weights; with weights it is the number of
+    examples of weight other than 0 and a target that is not empty (spec librispeech_conformer.md, 3).
+    An example with too few steps for its target has an infinite loss; one with a token id that does not exist, or
+    with NaN among its real steps, has a loss of NaN. An example of weight 0 has loss and gradient 0, whatever it
+    holds.
+    """
+    tokens = logits.shape[-1]
+    counted = None if weights is None else weights != 0
+    if counted is not None:
+        # What an example of weight 0 holds must not reach the kernel: 0 times an infinite loss is NaN.
+        logits = logits.masked_fill(~counted[:, None, None], 0.0)
+        target_lengths = target_lengths * counted
+    per_example = F.ctc_loss(
+        logits.log_softmax(dim=-1).transpose(0, 1),
+        targets.clamp(0, tokens - 1).long(),
+        logit_lengths,
+        target_lengths,
+        reduction="none",
+    )
+    in_target = torch.arange(targets.shape[1], device=targets.device) < target_lengths.unsqueeze(1)
+    unknown = (in_target & ((targets < 0) | (targets >= tokens))).any(dim=1)
+    per_example = torch.where(unknown, torch.nan, 1.0) * per_example
+    if weights is None:
+        n_valid = target_lengths.sum().clamp(min=1)
+    else:
+        per_example = per_example * weights.to(per_example.dtype)
+        n_valid = (target_lengths > 0).sum()
+    return Loss(per_example.sum(), n_valid.to(per_example.dtype), per_example)

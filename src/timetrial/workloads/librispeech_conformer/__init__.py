@@ -1,0 +1,1 @@
+"""LibriSpeech utterances, transcribed by a conformer with CTC."""

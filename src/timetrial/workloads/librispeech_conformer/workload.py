@@ -1,0 +1,78 @@
+"""Transcribe LibriSpeech with a conformer: self-attention and convolution in one block, CTC loss, word error rate.
+
+Source: Gulati et al. 2020, "Conformer"; spec: librispeech_conformer.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from timetrial.workloads.speech import ALPHABET, CHARACTER_VOCABULARY, SpeechConfig, SpeechWorkload
+
+if TYPE_CHECKING:
+    from timetrial.workloads.librispeech_conformer.model_torch import ConformerTorch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConformerConfig(SpeechConfig):
+    """Sizes of the conformer, and what its variants change."""
+
+    blocks: int
+    heads: int
+    feed_forward_factor: int = 4
+    """Width of the feed-forward modules' hidden layer, in multiples of `width`."""
+    kernel: int = 5
+    """Steps that the depthwise convolution sees; odd."""
+    activation: Literal["swish", "gelu"] = "swish"
+    attention_temperature: float = 1.0
+    """Factor on the attention's output (not on its scores)."""
+    block_norm: bool = True
+    """Whether a layer norm ends each block."""
+
+
+class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
+    """LibriSpeech; conformer with CTC; word error rate."""
+
+    presets = {
+        "full": ConformerConfig(
+            samples=320_000,
+            target_length=256,
+            vocabulary=1024,
+            width=512,
+            subsampling_channels=512,
+            blocks=4,
+            heads=8,
+        ),
+        "mini": ConformerConfig(
+            samples=48_000,
+            target_length=64,
+            vocabulary=CHARACTER_VOCABULARY,
+            width=64,
+            subsampling_channels=8,
+            blocks=3,
+            heads=4,
+            alphabet=ALPHABET,
+        ),
+        "tiny": ConformerConfig(
+            samples=8_000,
+            target_length=8,
+            vocabulary=CHARACTER_VOCABULARY,
+            width=16,
+            subsampling_channels=4,
+            blocks=1,
+            heads=2,
+            alphabet=ALPHABET,
+        ),
+    }
+    variants = {
+        "attention_temperature": lambda config: replace(config, attention_temperature=1.6),
+        "layernorm": lambda config: replace(config, block_norm=False),
+        "gelu": lambda config: replace(config, activation="gelu"),
+    }
+
+    def torch(self) -> ConformerTorch:
+        """Return the PyTorch half."""
+        from timetrial.workloads.librispeech_conformer.model_torch import ConformerTorch
+
+        return ConformerTorch(self.config, self.detokenize)

@@ -1,0 +1,1 @@
+"""LibriSpeech utterances, transcribed by a bidirectional recurrent network with CTC."""

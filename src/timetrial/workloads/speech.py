@@ -1,0 +1,125 @@
+"""What the speech workloads share without a framework: sizes, tokens, made-up batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.workloads.base import Data, HostBatch, Workload
+
+Detokenize: TypeAlias = Callable[[Sequence[int]], str]
+"""Turns token ids into text, words parted by spaces. A tokenizer that comes with a dataset supplies it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecAugmentConfig:
+    """How much of the spectrogram training hides (Park et al. 2019; spec: librispeech_conformer.md, 2b)."""
+
+    time_masks: int = 10
+    """Stretches of time hidden in each utterance."""
+    frequency_masks: int = 2
+    """Bands of frequency hidden in each utterance."""
+    time_fraction: float = 0.05
+    """Longest stretch, as a share of the utterance."""
+    frequency_width: int = 27
+    """Widest band is one less than so many mel bins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechConfig:
+    """What both speech models have: the front end, the tokens, the model's width."""
+
+    samples: int
+    """Length that utterances are padded to, in samples of 16 kHz."""
+    target_length: int
+    """Length that transcripts are padded to, in tokens."""
+    vocabulary: int
+    """Number of tokens; token 0 is CTC's blank."""
+    width: int
+    """Features that the blocks pass on."""
+    subsampling_channels: int
+    """Channels of the two convolutions before the blocks."""
+    dropout: float = 0.1
+    """Default rate, where dropout is active at all."""
+    spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
+    """What training hides; None hides nothing."""
+    alphabet: str | None = None
+    """With character tokens: the characters of tokens 1, 2, ...; None where tokens come with the data."""
+
+
+SpeechConfigT = TypeVar("SpeechConfigT", bound=SpeechConfig)
+
+ALPHABET = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""The characters of LibriSpeech's transcripts."""
+
+CHARACTER_VOCABULARY = 1 + len(ALPHABET)
+"""The blank and the characters."""
+
+
+class CharacterTokens:
+    """Tokens that are characters: token i is the i-th character of the alphabet, counted from 1; 0 is blank."""
+
+    def __init__(self, alphabet: str = ALPHABET) -> None:
+        self._alphabet = alphabet
+        self._tokens = {character: token for token, character in enumerate(alphabet, start=1)}
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text; raises UserError for a character outside the alphabet."""
+        unknown = set(text) - set(self._alphabet)
+        if unknown:
+            raise UserError(f"text {text!r}: {min(unknown)!r} is not one of the characters {self._alphabet!r}")
+        return [self._tokens[character] for character in text]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens; blanks are passed over."""
+        return "".join(self._alphabet[token - 1] for token in tokens if token > 0)
+
+
+class SpeechWorkload(Workload[SpeechConfigT]):
+    """Sound in, tokens out, CTC loss, word error rate.
+
+    A batch has `inputs`, float32 (n, samples) on the scale of 16-bit integers, and `targets`, int64 (n, length),
+    both padded at the end; `input_lengths` and `target_lengths`, int64 (n,), say what is real.
+    """
+
+    loss_type = LossType.CTC_LOSS
+
+    def data(self) -> Data:
+        """Raise UserError: there is no input pipeline yet."""
+        raise UserError(
+            f"{type(self).__name__}: this release has no input pipeline for the workload yet; "
+            "random_batch() gives batches of the right shape"
+        )
+
+    def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
+        """Return a batch of noise in the right shapes and dtypes, whose transcripts fit their utterances."""
+        samples, length = self.config.samples, self.config.target_length
+        # Noise of half the padded length has one step of the model's output for every 640 samples, and CTC needs
+        # at most two for every token.
+        longest = max(1, min(length, samples // 2 // 640 // 2 - 1))
+        target_lengths = random.integers(1, longest, batch_size, endpoint=True)
+        targets = random.integers(1, self.config.vocabulary, (batch_size, length))
+        targets[np.arange(length) >= target_lengths[:, np.newaxis]] = 0
+        input_lengths = random.integers(samples // 2, samples, batch_size, endpoint=True)
+        inputs = np.rint(1000 * random.standard_normal((batch_size, samples), dtype=np.float32))
+        inputs[np.arange(samples) >= input_lengths[:, np.newaxis]] = 0
+        return {
+            "inputs": inputs,
+            "input_lengths": input_lengths,
+            "targets": targets,
+            "target_lengths": target_lengths,
+        }
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of token ids; raises UserError where the tokens come with data that is not there."""
+        if self.config.alphabet is None:
+            raise UserError(
+                f"{type(self).__name__}: a word error rate needs the data set's tokenizer, and this release has "
+                "no input pipeline for the workload yet"
+            )
+        return CharacterTokens(self.config.alphabet).decode(tokens)
