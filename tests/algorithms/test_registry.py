@@ -50,7 +50,7 @@ def test_a_folder_may_have_several_files(tmp_path: Path) -> None:
 def test_one_of_several_classes_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "two.py"
     path.write_text(GOOD + GOOD.replace("Mine", "Other"))
-    with pytest.raises(UserError, match="found Mine, Other; name one as in file.py:ClassName"):
+    with pytest.raises(UserError, match=r"found Mine, Other; name one as in file\.py:ClassName"):
         load_submission(identify(str(path)).location)
     assert load_submission(identify(f"{path}:Other").location).__name__ == "Other"
 

@@ -19,9 +19,7 @@ RULES: dict[str, tuple[Build, list[list[list[float]]]]] = {
         [[[0.4695, -0.959], [1.4885, 1.978]], [[0.4515805, -0.971141], [1.4566615, 1.9162220]]],
     ),
     "nesterov": (
-        lambda weights: torch.optim.SGD(
-            weights, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True, foreach=True
-        ),
+        lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True, foreach=True),
         [[[0.44205, -0.9221], [1.47815, 1.9582]], [[0.435505105, -0.98213801], [1.428026515, 1.86065942]]],
     ),
     # lr .1, betas (.9, .99), decay .1: the first step is w0 (1 - .01) - .1 sign(g) but for eps.

@@ -82,7 +82,7 @@ def test_records_decide_what_is_left(tiny_suite: Suite, tmp_path: Path) -> None:
     assert found.todo == [plans[0], *plans[2:]]
     other = [replace(plan, max_steps=3) for plan in plans]
     assert sort_by_record(other, tmp_path).different == [(other[1], "max_steps was 2 and is now 3")]
-    with pytest.raises(UserError, match="on record with another plan .max_steps was 2 and is now 3.*--overwrite"):
+    with pytest.raises(UserError, match=r"with another plan \(max_steps was 2 and is now 3\).*--overwrite"):
         prepare(other, tmp_path, overwrite=False, retry_failed=False)
     assert TrialRecord(tmp_path / plans[1].folder).result is not None, "refusing loses nothing"
     assert prepare(other, tmp_path, overwrite=True, retry_failed=False).todo == other

@@ -268,9 +268,7 @@ def damaged_logs(draw: st.DrawFn) -> bytes:
 
 @given(damaged_logs(), st.booleans())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_damaged_logs_give_numbers_or_warnings(
-    tmp_path: Path, toy: SuiteWorkload, data: bytes, compat: bool
-) -> None:
+def test_damaged_logs_give_numbers_or_warnings(tmp_path: Path, toy: SuiteWorkload, data: bytes, compat: bool) -> None:
     history, warnings = read_one(tmp_path, data, compat=compat)
     assert len(history.times) == len(history.steps)
     assert all(len(values) == len(history.times) for values in history.metrics.values())
@@ -293,9 +291,7 @@ def test_pools_of_damaged_logs_are_scored(
     for number, data in enumerate(files):
         put(root, data, f"sub_{number // 2}/study_{number % 2}/toy_jax/trial_1")
     found = read_algoperf_logs(root, compat=compat)
-    report = score_histories(
-        found.trials, suite, compat=compat, studies=2, resamples=1000, warnings=found.warnings
-    )
+    report = score_histories(found.trials, suite, compat=compat, studies=2, resamples=1000, warnings=found.warnings)
     json.dumps(report.to_json(), allow_nan=False)
     if not compat:
         assert ((report.scores >= 0) & (report.scores <= 1)).all()

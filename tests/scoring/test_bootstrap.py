@@ -148,8 +148,6 @@ def test_groups_are_maximal_runs_without_a_clear_difference() -> None:
         low[better, worse] = 0.1
     differences = Intervals(low, -low.T)
     assert groups_not_told_apart(differences, [0, 1, 2, 3]) == ((0, 1), (1, 2), (2, 3))
-    assert groups_not_told_apart(Intervals(np.full((4, 4), -1.0), np.ones((4, 4))), [2, 0, 1, 3]) == (
-        (2, 0, 1, 3),
-    )
+    assert groups_not_told_apart(Intervals(np.full((4, 4), -1.0), np.ones((4, 4))), [2, 0, 1, 3]) == ((2, 0, 1, 3),)
     clear = np.where(np.triu(np.ones((4, 4)), 1) > 0, 0.1, -0.3)
     assert groups_not_told_apart(Intervals(clear, -clear.T), [0, 1, 2, 3]) == ()

@@ -138,14 +138,10 @@ def test_order_of_histories_does_not_matter(make_pool: Pool, suite: Suite, repor
 
 
 def test_a_common_factor_on_a_workload_changes_no_score(make_pool: Pool, suite: Suite, report) -> None:
-    pool = [
-        replace(trial, times=trial.times * 2) if trial.workload == "pear" else trial for trial in make_pool(FULL)
-    ]
+    pool = [replace(trial, times=trial.times * 2) if trial.workload == "pear" else trial for trial in make_pool(FULL)]
     again = score_histories(pool, suite, resamples=2000)
     np.testing.assert_array_equal(again.scores, report.scores)
-    np.testing.assert_allclose(
-        again.uncertainty.scores["corrected"].low, report.uncertainty.scores["corrected"].low
-    )
+    np.testing.assert_allclose(again.uncertainty.scores["corrected"].low, report.uncertainty.scores["corrected"].low)
 
 
 def test_uncertainty_is_coherent(report) -> None:

@@ -29,7 +29,6 @@ def start(context: Any, plan: TrialPlan, runs: Path) -> Any:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=worker.work, args=(plan, runs, frozenset({0}), sender))
     process.start()
-    sender.close()
     return process, receiver
 
 
@@ -40,7 +39,7 @@ def metrics_of(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 def test_kills_change_nothing(tiny_suite: Suite, tmp_path: Path, context: Any) -> None:
     plan = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=300, race=False)
-    process, receiver = start(context, plan, tmp_path / "whole")
+    process, _open = start(context, plan, tmp_path / "whole")
     process.join()
     whole = TrialRecord(tmp_path / "whole" / plan.folder)
     assert whole.result is not None
@@ -56,7 +55,7 @@ def test_kills_change_nothing(tiny_suite: Suite, tmp_path: Path, context: Any) -
         record = TrialRecord(runs / plan.folder)
         committed: list[dict[str, float]] = []
         while record.result is None:
-            process, receiver = start(context, plan, runs)
+            process, _open = start(context, plan, runs)
             process.join(moments.uniform(0, whole.result.total / 10) if kills < KILLS else None)
             if process.exitcode is None:
                 process.kill()

@@ -37,8 +37,9 @@ def test_the_same_seed_gives_the_same_trial(tiny_suite: Suite, tmp_path: Path) -
     plan = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=40, race=False)
     other = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=40, race=False, seed=8)
     first, second, third = (run(p, tmp_path / str(i))[1] for i, p in enumerate((plan, plan, other)))
-    metrics = [[(row["step"], row["validation/loss"], row["test/accuracy"]) for row in rows] for rows in
-               (first, second, third)]
+    metrics = [
+        [(row["step"], row["validation/loss"], row["test/accuracy"]) for row in rows] for rows in (first, second, third)
+    ]
     assert metrics[0] == metrics[1]
     assert metrics[0] != metrics[2]
 
@@ -67,9 +68,7 @@ def test_completion_brings_a_last_evaluation(tiny_suite: Suite, tmp_path: Path) 
 
 
 def test_without_a_race_targets_end_nothing(tiny_suite: Suite, tmp_path: Path) -> None:
-    plan = plan_of(
-        tiny_suite, "digits_mlp", "Sgd", race=False, max_steps=150, hyperparameters={"learning_rate": 0.5}
-    )
+    plan = plan_of(tiny_suite, "digits_mlp", "Sgd", race=False, max_steps=150, hyperparameters={"learning_rate": 0.5})
     result, evaluations = run(plan, tmp_path)
     assert (result.ended, result.steps, result.time_to_target) == ("training_complete", 150, None)
     assert evaluations[-1]["step"] == 150

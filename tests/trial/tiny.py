@@ -64,7 +64,7 @@ class Restless(Sgd):
         self.noise += float(torch.rand(1)) + float(torch.rand(1, generator=task.generator))
         with torch.no_grad():
             for weight, average in zip(task.model.parameters(), self.average, strict=True):
-                weight += 1e-4 * torch.randn(weight.shape, generator=task.generator) * self.noise
+                weight.add_(torch.randn(weight.shape, generator=task.generator), alpha=1e-4 * self.noise)
                 average.lerp_(weight, 0.1)
 
     def prepare_for_eval(self, task: Task) -> None:

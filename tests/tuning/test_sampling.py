@@ -55,9 +55,7 @@ def test_every_point_is_inside_the_space(sampler, studies, trials, seed):
 @untimed
 @given(sampler=SAMPLERS, studies=COUNTS, trials=COUNTS, seed=SEEDS)
 def test_the_same_arguments_give_the_same_points(sampler, studies, trials, seed):
-    first, second = (
-        draw_points(SPACE, sampler=sampler, studies=studies, trials=trials, seed=seed) for _ in range(2)
-    )
+    first, second = (draw_points(SPACE, sampler=sampler, studies=studies, trials=trials, seed=seed) for _ in range(2))
     assert first == second
 
 

@@ -29,9 +29,7 @@ def test_log_uniform_is_linear_in_the_exponent(u, expected):
     assert log_uniform(1e-4, 1).at(u) == pytest.approx(expected, rel=1e-14)
 
 
-@pytest.mark.parametrize(
-    ("u", "expected"), [(0.0, "a"), (0.33, "a"), (0.34, "b"), (0.67, None), (ALMOST_ONE, None)]
-)
+@pytest.mark.parametrize(("u", "expected"), [(0.0, "a"), (0.33, "a"), (0.34, "b"), (0.67, None), (ALMOST_ONE, None)])
 def test_choice_gives_each_value_an_equal_share(u, expected):
     assert choice("a", "b", None).at(u) == expected
 

@@ -121,9 +121,7 @@ def filled(name: str, shape: tuple[int, ...], offset: float, scale: float) -> np
 
 def embedding_rows(rows: range | list[int], width: int = 128) -> np.ndarray:
     """Return rows of Criteo's concatenated table, float32 (rows, width)."""
-    return np.stack([normal(f"embedding_row_{row}", (width,)) / math.sqrt(width) for row in rows]).astype(
-        np.float32
-    )
+    return np.stack([normal(f"embedding_row_{row}", (width,)) / math.sqrt(width) for row in rows]).astype(np.float32)
 
 
 # Comparing (section 5).
@@ -177,9 +175,7 @@ def assert_updated_buffers(
     assert expected, "the golden file lists no updated buffers"
     for name, total, l2, first in expected:
         buffer, atol = ours[name], rtol * max(l2, 1e-30)
-        np.testing.assert_allclose(
-            buffer.sum().item(), total, rtol=0, atol=atol * math.sqrt(len(buffer)), err_msg=name
-        )
+        np.testing.assert_allclose(buffer.sum().item(), total, rtol=0, atol=atol * math.sqrt(len(buffer)), err_msg=name)
         np.testing.assert_allclose(buffer.norm().item(), l2, rtol=rtol, err_msg=name)
         np.testing.assert_allclose(buffer[:4].numpy(), first, rtol=0, atol=atol, err_msg=name)
 
@@ -246,7 +242,7 @@ def dropout_stand_in() -> Iterator[list[list[int]]]:
         sites.append(list(input.shape))
         return input * (1 - p)
 
-    def attention(  # noqa: PLR0917 -- PyTorch's signature
+    def attention(
         query: Tensor,
         key: Tensor,
         value: Tensor,

@@ -33,9 +33,7 @@ def test_equals_the_sum_over_all_paths(steps: int, target: list[int]) -> None:
     assert loss.n_valid.item() == max(len(target), 1)
 
 
-@pytest.mark.parametrize(
-    "case", ["ctc_regular", "ctc_empty_target", "ctc_too_short_input_gives_inf", "ctc_weights"]
-)
+@pytest.mark.parametrize("case", ["ctc_regular", "ctc_empty_target", "ctc_too_short_input_gives_inf", "ctc_weights"])
 def test_equals_golden(shared: Path, case: str) -> None:
     expected = json.loads((shared / "golden" / "metrics.json").read_text())["losses"][case]
     inputs = {name: value and torch.tensor(value) for name, value in expected["inputs"].items()}

@@ -60,9 +60,7 @@ def test_other_sizes(case, size):
     clean = 0.5 * noise + 0.5 * normal(f"input:fastmri:{key}:targets", size)
     inputs, targets = (torch.from_numpy(image.clip(-6, 6).astype(np.float32)) for image in (noise, clean))
     with torch.inference_mode():
-        logits = case.half.forward(
-            case.model, {"inputs": inputs}, train=False, update_batch_norm=True, dropout=None
-        )
+        logits = case.half.forward(case.model, {"inputs": inputs}, train=False, update_batch_norm=True, dropout=None)
         loss = case.half.loss({"targets": targets}, logits)
     assert_summary(logits, expected["logits"], case.golden.arrays, atol=NOISE_FACTOR * case.golden.noise())
     if "loss" in expected:

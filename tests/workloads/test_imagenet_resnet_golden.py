@@ -41,9 +41,7 @@ def test_parameters_and_buffers_are_the_reference_s(shared, variant):
     with torch.device("meta"):
         model = half.build_model()
     assert_parameters(model, golden)
-    buffers = [
-        [name, list(b.shape), str(b.dtype).removeprefix("torch."), True] for name, b in model.named_buffers()
-    ]
+    buffers = [[name, list(b.shape), str(b.dtype).removeprefix("torch."), True] for name, b in model.named_buffers()]
     assert buffers == golden.content["buffers"]
     assert half.output_parameters(model) == set(golden.content["output_params"])
     kinds = Counter(kind.name for kind in half.parameter_kinds(model).values())

@@ -46,9 +46,7 @@ def test_constants_equal_golden(golden: tuple[dict, dict[str, np.ndarray]]) -> N
         ("features_padded_from_20000", "padded_from_20000", 20_000),
     ],
 )
-def test_features_equal_golden(
-    golden: tuple[dict, dict[str, np.ndarray]], key: str, summary: str, length: int
-) -> None:
+def test_features_equal_golden(golden: tuple[dict, dict[str, np.ndarray]], key: str, summary: str, length: int) -> None:
     content, arrays = golden
     sound = torch.from_numpy(arrays["waveform"]).unsqueeze(0)
     features, frames = LogMelSpectrogram()(sound, torch.tensor([length]))

@@ -27,9 +27,7 @@ def fresh_compiler() -> Iterator[None]:
 @pytest.mark.parametrize("train", [True, False])
 def test_compiled_equals_eager(workload: type[SpeechWorkload[Any]], one_graph: bool, train: bool) -> None:
     built = workload("tiny")
-    batch = {
-        name: torch.from_numpy(array) for name, array in built.random_batch(np.random.default_rng(0), 4).items()
-    }
+    batch = {name: torch.from_numpy(array) for name, array in built.random_batch(np.random.default_rng(0), 4).items()}
     torch.manual_seed(0)
     model = built.torch().build_model().train(train)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=one_graph)

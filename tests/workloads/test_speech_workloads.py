@@ -45,9 +45,7 @@ class Case:
         dropout: float | None = 0.0,
     ) -> Tensor:
         batch = self.batch if batch is None else batch
-        return self.torch.forward(
-            self.model, batch, train=train, update_batch_norm=update_batch_norm, dropout=dropout
-        )
+        return self.torch.forward(self.model, batch, train=train, update_batch_norm=update_batch_norm, dropout=dropout)
 
 
 def random_batch(workload: SpeechWorkload[Any], size: int) -> dict[str, Tensor]:
@@ -149,9 +147,7 @@ def test_no_resnet_chains_the_blocks() -> None:
         for block in model.lstms:
             normalised = block.bn_normalization_layer(x, valid.squeeze(-1))
             packed = nn.utils.rnn.pack_padded_sequence(normalised, lengths, batch_first=True, enforce_sorted=False)
-            x, _ = nn.utils.rnn.pad_packed_sequence(
-                block.lstm(packed)[0], batch_first=True, total_length=x.shape[1]
-            )
+            x, _ = nn.utils.rnn.pad_packed_sequence(block.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
         for block in model.ffns:
             normalised = block.bn_normalization_layer(x, valid.squeeze(-1))
             x = (normalised @ block.lin.weight.T + block.lin.bias).relu() * valid
@@ -176,9 +172,7 @@ def test_padding_reaches_no_real_step(workload: type[SpeechWorkload[Any]]) -> No
     steps = case.torch.steps(case.batch)
     assert torch.equal(case.torch.steps(longer), steps)
     real = valid_positions(steps, logits.shape[1])
-    torch.testing.assert_close(
-        case.forward(longer)[:, : logits.shape[1]][real], logits[real], rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(case.forward(longer)[:, : logits.shape[1]][real], logits[real], rtol=1e-4, atol=1e-5)
 
 
 @BOTH
@@ -262,8 +256,7 @@ def test_batches_and_padding_change_no_metric(workload: type[SpeechWorkload[Any]
         missing = size - len(part["inputs"])
         if missing:
             part = {
-                name: torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
-                for name, tensor in part.items()
+                name: torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])]) for name, tensor in part.items()
             }
             part["weights"] = torch.tensor([1.0] * (size - missing) + [0.0] * missing)
         parts.update(case.model, part)

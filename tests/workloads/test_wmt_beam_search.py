@@ -121,9 +121,7 @@ def test_an_exhaustive_search_finds_the_likeliest_sequence() -> None:
     for sentence in range(3):
         table = log_probs[sentence]
         two = max(table[0, END_OF_SENTENCE], *(table[0, i] + table[i, END_OF_SENTENCE] for i in (0, 1, 3, 4)))
-        three = max(
-            table[0, i] + table[i, j] + table[j, END_OF_SENTENCE] for i in (0, 1, 3, 4) for j in (0, 1, 3, 4)
-        )
+        three = max(table[0, i] + table[i, j] + table[j, END_OF_SENTENCE] for i in (0, 1, 3, 4) for j in (0, 1, 3, 4))
         torch.testing.assert_close(best[sentence], max(two, three))
 
 

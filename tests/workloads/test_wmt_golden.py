@@ -63,14 +63,10 @@ def noise(case: Case) -> float:
 def test_parameters_and_buffers(case: Case) -> None:
     assert_parameters(case.model, case.golden)
     assert len(list(case.model.parameters())) == case.expected["num_parameter_tensors"]
-    buffers = [
-        [n, list(b.shape), str(b.dtype).removeprefix("torch."), True] for n, b in case.model.named_buffers()
-    ]
+    buffers = [[n, list(b.shape), str(b.dtype).removeprefix("torch."), True] for n, b in case.model.named_buffers()]
     assert buffers == case.expected["buffers"]
     table, expected = case.model.pos_encoder.pe.double(), case.expected["buffers_initial"]["pos_encoder.pe"]
-    np.testing.assert_allclose(
-        [table.sum().item(), table.norm().item()], [expected["sum"], expected["l2"]], rtol=1e-6
-    )
+    np.testing.assert_allclose([table.sum().item(), table.norm().item()], [expected["sum"], expected["l2"]], rtol=1e-6)
 
 
 def test_kinds_are_what_the_reference_finds_by_name(case: Case) -> None:

@@ -67,9 +67,7 @@ def test_both_rates_equal_golden(metrics: dict) -> None:
         ]
 
     textbook, public = WordErrors(), WordErrors()
-    for expected, found in zip(
-        texts("targets", "target_paddings"), texts("decoded", "decoded_paddings"), strict=True
-    ):
+    for expected, found in zip(texts("targets", "target_paddings"), texts("decoded", "decoded_paddings"), strict=True):
         textbook.add(expected, found)
         public.add(public_text(expected), public_text(found))
     as_run, plain = case["as_run_with_tf_text_tokenizer"], case["plain_string_tokenizer"]

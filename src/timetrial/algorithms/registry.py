@@ -39,9 +39,7 @@ def identify(reference: str) -> SubmissionId:
     """
     known = known_submissions()
     if reference in known:
-        return SubmissionId(
-            name=reference, location=known[reference], sha256=_hash(_module_file(known[reference]))
-        )
+        return SubmissionId(name=reference, location=known[reference], sha256=_hash(_module_file(known[reference])))
     place, class_name = _split_class(reference)
     path = Path(place)
     if not path.exists():
@@ -67,12 +65,8 @@ def load_submission(location: str) -> type[TrainingAlgorithm]:
         candidates = [value for value in vars(module).values() if _is_own_algorithm(value, module)]
     if len(candidates) != 1:
         names = ", ".join(candidate.__name__ for candidate in candidates) or "none"
-        wanted = (
-            f"a class {class_name}" if class_name else "exactly one subclass of timetrial.api.TrainingAlgorithm"
-        )
-        raise UserError(
-            f"submission {location}: expected {wanted}, found {names}; name one as in file.py:ClassName"
-        )
+        wanted = f"a class {class_name}" if class_name else "exactly one subclass of timetrial.api.TrainingAlgorithm"
+        raise UserError(f"submission {location}: expected {wanted}, found {names}; name one as in file.py:ClassName")
     return _checked(candidates[0], location)
 
 

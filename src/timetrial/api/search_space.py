@@ -128,8 +128,7 @@ class SearchSpace:
             _check_point(f"point {number}", point)
             if set(point) != set(points[0]):
                 raise UserError(
-                    f"point {number}: expected the names {sorted(points[0])} of the first point, "
-                    f"found {sorted(point)}"
+                    f"point {number}: expected the names {sorted(points[0])} of the first point, found {sorted(point)}"
                 )
         space = cls()
         space.points = tuple(MappingProxyType(dict(point)) for point in points)

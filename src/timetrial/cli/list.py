@@ -20,9 +20,7 @@ class What(StrEnum):
 
 def list_(
     what: Annotated[What, typer.Argument(help="What to list.")],
-    suite: Annotated[
-        str | None, typer.Option(help="Only this suite's workloads.", show_default="all suites")
-    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite's workloads.", show_default="all suites")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List workloads, submissions or suites.

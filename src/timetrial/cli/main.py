@@ -43,9 +43,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def timetrial(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version.", callback=_print_version, is_eager=True
-    ),
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_print_version, is_eager=True),
 ) -> None:
     """Which training algorithm trains neural networks fastest, and how sure can we be?"""
 

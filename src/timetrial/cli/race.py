@@ -60,16 +60,12 @@ def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
         case "cuda" if has_cuda:
             return "cuda"
         case "cuda":
-            raise UserError(
-                "--device cuda: PyTorch finds no CUDA device here; `timetrial doctor` shows what it finds"
-            )
+            raise UserError("--device cuda: PyTorch finds no CUDA device here; `timetrial doctor` shows what it finds")
         case _:
             raise UserError(f"--device: expected auto, cpu or cuda, found {wanted!r}")
 
 
-def _run(
-    standing: Standing, runs: Path, *, jobs: int | None, console: Console
-) -> list[tuple[TrialPlan, TrialResult]]:
+def _run(standing: Standing, runs: Path, *, jobs: int | None, console: Console) -> list[tuple[TrialPlan, TrialResult]]:
     if not standing.todo:
         return []
     jobs = jobs or default_jobs(standing.todo[0].protocol.threads)

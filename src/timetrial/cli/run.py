@@ -24,9 +24,7 @@ def run(
         list[str] | None, typer.Option(help="Only these workloads; give one or more.", show_default="all")
     ] = None,
     studies: Annotated[int | None, typer.Option(min=1, help="Studies.", show_default="the ruleset's")] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials a study.", show_default="the ruleset's")
-    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials a study.", show_default="the ruleset's")] = None,
     search_space: Annotated[
         Path | None, typer.Option(help="Search space as JSON, for one submission.", show_default="its own")
     ] = None,

@@ -21,10 +21,18 @@ def work(plan: TrialPlan, runs: Path, cores: frozenset[int], channel: Connection
     _die_with_parent()
     pin(cores)
     try:
-        result = run_trial(plan, runs, lambda evaluation: channel.send(("evaluated", evaluation)))
-        channel.send(("ended", result))
+        result = run_trial(plan, runs, lambda evaluation: _tell(channel, "evaluated", evaluation))
+        _tell(channel, "ended", result)
     except UserError as error:
-        channel.send(("interrupted", str(error)))
+        _tell(channel, "interrupted", str(error))
+
+
+def _tell(channel: Connection, kind: str, content: object) -> None:
+    """Send a message; with nobody left to hear it the process ends, rather than take that for a failed trial."""
+    try:
+        channel.send((kind, content))
+    except OSError:
+        os._exit(1)
 
 
 def _die_with_parent() -> None:

@@ -41,9 +41,7 @@ def parse_measurements(
     return columns, warnings
 
 
-def _rows(
-    lines: list[bytes], width: int, path: Path, warnings: list[str], *, keep_torn: bool
-) -> list[list[bytes]]:
+def _rows(lines: list[bytes], width: int, path: Path, warnings: list[str], *, keep_torn: bool) -> list[list[bytes]]:
     rows = [line.split(b",") for line in lines[1:] if line]
     if all(len(row) == width for row in rows):
         return rows
@@ -63,9 +61,7 @@ def _rows(
     return kept
 
 
-def _column(
-    name: str, fields: list[bytes], path: Path, warnings: list[str], *, strict: bool
-) -> NDArray[np.float64]:
+def _column(name: str, fields: list[bytes], path: Path, warnings: list[str], *, strict: bool) -> NDArray[np.float64]:
     if not strict:
         try:
             return np.array(list(map(float, fields)), dtype=np.float64)
@@ -75,9 +71,7 @@ def _column(
     bad = [i for i, field in enumerate(fields) if np.isnan(values[i]) and not _says_missing(field)]
     if bad:
         found = fields[bad[0]].decode("utf-8", "replace")[:40]
-        warnings.append(
-            f"{path}: {name}: {_plural(len(bad), 'value')} that are no numbers (first {found!r}) left out"
-        )
+        warnings.append(f"{path}: {name}: {_plural(len(bad), 'value')} that are no numbers (first {found!r}) left out")
     return values
 
 

@@ -24,12 +24,7 @@ def read_runs(folder: Path, *, suite: str | None = None, ruleset: str | None = N
     for record in find_records(folder):
         try:
             plan = record.plan
-            if (
-                plan is None
-                or not plan.race
-                or suite not in (None, plan.suite)
-                or ruleset not in (None, plan.ruleset)
-            ):
+            if plan is None or not plan.race or suite not in (None, plan.suite) or ruleset not in (None, plan.ruleset):
                 continue
             found.trials.append(_history(record, plan, found.warnings))
         except FileError as error:

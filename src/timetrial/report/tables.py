@@ -30,9 +30,7 @@ def print_scores(report: ScoreReport, console: Console, warnings: Console) -> No
 
 def ranking_table(report: ScoreReport) -> Table:
     """Submissions by score, with 95 % intervals and the speed-up against the report's reference."""
-    title = f"{report.suite}, {report.ruleset} ruleset" + (
-        ", as the public code scores" if report.rules.compat else ""
-    )
+    title = f"{report.suite}, {report.ruleset} ruleset" + (", as the public code scores" if report.rules.compat else "")
     table = Table(title=title, caption=_method(report))
     table.add_column("rank", justify="right")
     table.add_column("submission", overflow="fold")
@@ -67,9 +65,7 @@ def times_table(report: ScoreReport) -> Table:
     for j, workload in enumerate(report.table.selection.workloads):
         held_out = j >= len(report.workloads)
         name = escape(workload) + (" (held out)" if held_out else "")
-        table.add_row(
-            name, *(_cell(report, i, j) for i in report.order), end_section=j == len(report.workloads) - 1
-        )
+        table.add_row(name, *(_cell(report, i, j) for i in report.order), end_section=j == len(report.workloads) - 1)
     return table
 
 
@@ -82,11 +78,7 @@ def format_seconds(seconds: float) -> str:
 
 def _cell(report: ScoreReport, i: int, j: int) -> str:
     text = format_seconds(report.times[i, j])
-    if (
-        j < len(report.workloads)
-        and np.isfinite(report.times[i, j])
-        and not np.isfinite(report.counted_times[i, j])
-    ):
+    if j < len(report.workloads) and np.isfinite(report.times[i, j]) and not np.isfinite(report.counted_times[i, j]):
         text += "*"
     if report.uncertainty is None or text == "-":
         return text

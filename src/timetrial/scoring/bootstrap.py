@@ -40,9 +40,7 @@ class Intervals:
     high: Floats
 
 
-def resample_medians(
-    values: Floats, present: NDArray[np.bool_], resamples: int, rng: np.random.Generator
-) -> Floats:
+def resample_medians(values: Floats, present: NDArray[np.bool_], resamples: int, rng: np.random.Generator) -> Floats:
     """Resample studies and take medians: (submissions, workloads, studies) to (resamples, submissions, workloads).
 
     Only studies that are `present` are drawn, as many as there are of them; infinity is a target not reached. A
@@ -164,9 +162,7 @@ def acceleration(jackknifed: Floats, samples: tuple[int, ...] = ()) -> Floats:
     values = np.where(known, jackknifed, 0.0)
     mean = values.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     influences = np.where(known, mean - values, 0.0)
-    influences /= np.maximum(
-        np.abs(influences).max(), 1e-300
-    )  # the ratio below is free of scale, its parts are not
+    influences /= np.maximum(np.abs(influences).max(), 1e-300)  # the ratio below is free of scale, its parts are not
     squares = (influences**2).sum(axis=(0, *samples))
     cubes = (influences**3).sum(axis=(0, *samples))
     divided = np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(squares), where=squares > 1e-60)

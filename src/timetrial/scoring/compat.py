@@ -71,9 +71,7 @@ def _listed(trial: int) -> tuple[int, int]:
     return (LISTING_ORDER.index(trial) if trial in LISTING_ORDER else len(LISTING_ORDER), trial)
 
 
-def _first_row(
-    history: TrialHistory, workload: SuiteWorkload, split: str, target: float | None
-) -> tuple[float, int]:
+def _first_row(history: TrialHistory, workload: SuiteWorkload, split: str, target: float | None) -> tuple[float, int]:
     values = history.metrics.get(f"{split}/{workload.metric}")
     if values is None or target is None:
         return np.inf, -1

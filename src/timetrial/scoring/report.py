@@ -111,9 +111,7 @@ class ScoreReport:
                 "without_workload": self._by_submission(self.sensitivity.without_workload),
                 "without_submission": self._by_submission(self.sensitivity.without_submission),
             },
-            "instances": [
-                {key: _plain(value) for key, value in asdict(row).items()} for row in instances(self.table)
-            ],
+            "instances": [{key: _plain(value) for key, value in asdict(row).items()} for row in instances(self.table)],
         }
 
     def _submission(self, i: int, rank: int) -> dict[str, Any]:
@@ -129,9 +127,7 @@ class ScoreReport:
             "speedup": _plain(self.speedups[i, reference]),
             "speedup_intervals": _ends(known.speedups, (i, reference)) if known else None,
             "profile": dict(zip(("tau", "rho"), map(_plain, self.profile(name)), strict=True)),
-            "profile_by_steps": dict(
-                zip(("tau", "rho"), map(_plain, self.profile(name, by_steps=True)), strict=True)
-            ),
+            "profile_by_steps": dict(zip(("tau", "rho"), map(_plain, self.profile(name, by_steps=True)), strict=True)),
             "workloads": {workload: self._cell(i, j) for j, workload in enumerate(self.table.selection.workloads)},
         }
 

@@ -145,9 +145,7 @@ def _speedup_intervals(
     for a in range(len(estimates)):
         row = {
             "corrected": percentile_intervals(_speedup_row(smooth, a)),
-            **_plain_intervals(
-                _speedup_row(resampled, a), _speedup_row(estimates, a), _speedup_row(jackknifed, a)
-            ),
+            **_plain_intervals(_speedup_row(resampled, a), _speedup_row(estimates, a), _speedup_row(jackknifed, a)),
         }
         for method, intervals in rows.items():
             intervals.append(row[method])

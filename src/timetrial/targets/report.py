@@ -47,7 +47,8 @@ def markdown(setting: TargetSetting, command: str) -> str:
         f"## {workload.name}",
         "",
         f"Made by `{command}`: {scale.trials} quasi-random trials of each algorithm over "
-        f"{scale.steps(workload)} steps ({scale.horizon:g} of the step hint), then {scale.seeds} seeds of the best point.",
+        f"{scale.steps(workload)} steps ({scale.horizon:g} of the step hint), then {scale.seeds} seeds of the best "
+        "point.",
         "",
         f"| algorithm | trials | best {workload.metric} | median | worst | reach the target | diverged |",
         "|---|---|---|---|---|---|---|",

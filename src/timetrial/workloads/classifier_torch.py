@@ -52,9 +52,7 @@ class ClassifierTorch(ABC, Generic[Config]):
 
     def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
         """Return the softmax cross entropy; see `TorchWorkload`."""
-        return softmax_cross_entropy(
-            logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing
-        )
+        return softmax_cross_entropy(logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing)
 
     def evaluation(self) -> Evaluation:
         """Start an evaluation of accuracy and loss; see `TorchWorkload`."""

@@ -19,9 +19,7 @@ def random_images(random: np.random.Generator, batch_size: int, *, image_size: i
     }
 
 
-def random_mixed_images(
-    random: np.random.Generator, batch_size: int, *, image_size: int, classes: int
-) -> HostBatch:
+def random_mixed_images(random: np.random.Generator, batch_size: int, *, image_size: int, classes: int) -> HostBatch:
     """Return what mixup makes of random images: `targets` are float32 (n, classes), each row of two labels.
 
     One weight is drawn from Beta(0.2, 0.2) a batch; every image is mixed with the one before it

@@ -10,7 +10,7 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.errors import UserError
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Workload
 
 Detokenize: TypeAlias = Callable[[Sequence[int]], str]
 """Turns token ids into text, words parted by spaces. A tokenizer that comes with a dataset supplies it."""
@@ -88,13 +88,6 @@ class SpeechWorkload(Workload[SpeechConfigT]):
     """
 
     loss_type = LossType.CTC_LOSS
-
-    def data(self) -> Data:
-        """Raise UserError: there is no input pipeline yet."""
-        raise UserError(
-            f"{type(self).__name__}: this release has no input pipeline for the workload yet; "
-            "random_batch() gives batches of the right shape"
-        )
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of noise in the right shapes and dtypes, whose transcripts fit their utterances."""

@@ -95,9 +95,7 @@ class Dlrm(nn.Module):
             self.interact = DotInteraction(vectors)
             interactions = config.embedding_width + vectors * (vectors + 1) // 2
             self.bot_mlp = perceptron(bottom_widths, layer_norm=config.layer_norm)
-            self.top_mlp = perceptron(
-                (interactions, *config.top_widths), layer_norm=config.layer_norm, outputs=True
-            )
+            self.top_mlp = perceptron((interactions, *config.top_widths), layer_norm=config.layer_norm, outputs=True)
         normalises_embeddings = config.layer_norm and not config.residual
         self.embed_ln = nn.LayerNorm(config.embedding_width, eps=1e-6) if normalises_embeddings else nn.Identity()
         _initialize(self.bot_mlp, uniform=True)

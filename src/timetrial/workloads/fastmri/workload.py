@@ -52,9 +52,7 @@ class Fastmri(Workload[FastmriConfig]):
         "tiny": FastmriConfig(image_size=16, pool_levels=2, channels=4),
     }
     variants = {
-        "model_size": lambda config: replace(
-            config, pool_levels=config.pool_levels - 1, channels=2 * config.channels
-        ),
+        "model_size": lambda config: replace(config, pool_levels=config.pool_levels - 1, channels=2 * config.channels),
         "tanh": lambda config: replace(config, activation="tanh"),
         "layernorm": lambda config: replace(config, layer_norm=True),
     }

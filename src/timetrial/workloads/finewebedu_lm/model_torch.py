@@ -71,9 +71,7 @@ class FinewebeduLmTorch:
 
     def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
         """Return the cross entropy of the tokens; `per_example` is (n, tokens); see `TorchWorkload`."""
-        return softmax_cross_entropy(
-            logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing
-        )
+        return softmax_cross_entropy(logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing)
 
     def evaluation(self) -> Evaluation:
         """Start an evaluation of perplexity and loss; see `TorchWorkload`."""

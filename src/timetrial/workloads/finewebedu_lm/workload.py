@@ -48,9 +48,7 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
         "mini": FinewebeduLmConfig(
             vocabulary=1024, width=128, heads=4, feed_forward=256, layers=4, sequence_length=128
         ),
-        "tiny": FinewebeduLmConfig(
-            vocabulary=64, width=16, heads=2, feed_forward=32, layers=2, sequence_length=16
-        ),
+        "tiny": FinewebeduLmConfig(vocabulary=64, width=16, heads=2, feed_forward=32, layers=2, sequence_length=16),
     }
 
     def torch(self) -> FinewebeduLmTorch:

@@ -109,12 +109,8 @@ class PoolingAttention(nn.Module):
         width = config.width
         self.heads = config.heads
         self.q_proj = _xavier(Projection(width, width, ParameterKind.ATTENTION_Q, bias=True), bias_std=_BIAS_STD)
-        self.kv_proj = _xavier(
-            Projection(width, 2 * width, ParameterKind.ATTENTION_KV, bias=True), bias_std=_BIAS_STD
-        )
-        self.out_proj = _xavier(
-            Projection(width, width, ParameterKind.ATTENTION_OUT, bias=True), bias_std=_BIAS_STD
-        )
+        self.kv_proj = _xavier(Projection(width, 2 * width, ParameterKind.ATTENTION_KV, bias=True), bias_std=_BIAS_STD)
+        self.out_proj = _xavier(Projection(width, width, ParameterKind.ATTENTION_OUT, bias=True), bias_std=_BIAS_STD)
 
     def forward(self, queries: Tensor, tokens: Tensor, dropout: float) -> Tensor:
         """Map queries (n, q, width) and tokens (n, tokens, width) to (n, q, width)."""

@@ -61,9 +61,7 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of mixed noise: `inputs` float32 (n, 3, size, size), `targets` float32 (n, classes)."""
-        return random_mixed_images(
-            random, batch_size, image_size=self.config.image_size, classes=self.config.classes
-        )
+        return random_mixed_images(random, batch_size, image_size=self.config.image_size, classes=self.config.classes)
 
     def torch(self) -> ImagenetVitTorch:
         """Return the PyTorch half."""

@@ -55,9 +55,7 @@ def beam_search(
     A sentence with no finished hypothesis in the end gives its unfinished ones. Stops early when, for all
     sentences, no live hypothesis can still beat the worst finished one.
     """
-    search = _Search(
-        (sentences, beams), length_penalty=length_penalty, max_length=max_length, end=end, device=device
-    )
+    search = _Search((sentences, beams), length_penalty=length_penalty, max_length=max_length, end=end, device=device)
     for step in range(max_length - 1):
         logits = next_token(search.newest(step))
         rows = search.extend(step, torch.log_softmax(logits.float(), dim=-1))

@@ -163,9 +163,7 @@ class DecoderLayer(Layer):
         cache: Cache | None = None,
     ) -> Tensor:
         """Map (n, target tokens, width) to the same shape; `memory` comes from `multihead_attn.keys_values`."""
-        x = self.residual(
-            x, self.norm1, lambda y: F.dropout(self.self_attn(y, self_mask, dropout, cache), dropout)
-        )
+        x = self.residual(x, self.norm1, lambda y: F.dropout(self.self_attn(y, self_mask, dropout, cache), dropout))
         x = self.residual(
             x, self.norm2, lambda y: F.dropout(self.multihead_attn(y, memory, cross_mask, dropout), dropout)
         )

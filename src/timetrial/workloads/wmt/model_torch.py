@@ -87,9 +87,7 @@ class WmtTorch:
 
         `per_example` is (n, target tokens); targets with weight 0 do not count.
         """
-        return softmax_cross_entropy(
-            logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing
-        )
+        return softmax_cross_entropy(logits, batch["targets"], batch.get("weights"), label_smoothing=label_smoothing)
 
     def evaluation(self) -> Evaluation:
         """Start an evaluation of BLEU, accuracy and loss; raises UserError where there is no detokeniser."""

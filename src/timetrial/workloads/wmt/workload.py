@@ -78,9 +78,7 @@ class Wmt(Workload[WmtConfig]):
             max_length=32,
             text="token_ids",
         ),
-        "tiny": WmtConfig(
-            vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"
-        ),
+        "tiny": WmtConfig(vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"),
     }
     variants = {
         "post_ln": lambda config: replace(config, pre_norm=False),
