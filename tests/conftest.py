@@ -6,7 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from timetrial.suite import Suite, parse_suite
+from timetrial.suite import Suite, load_suite
 
 # One thread a process, also in the processes that tests start.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
@@ -17,55 +17,8 @@ hypothesis.settings.load_profile("timetrial")
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 
-TINY_SUITE = """
-name = "tiny-test"
-title = "Seconds, for tests; evaluations are due by steps"
-source = "tests/conftest.py"
-
-[protocol]
-setup_on_clock = true
-stop_when = "validation_target"
-precision = "float32"
-sampler = "sobol"
-threads = 1
-
-[rulesets.external]
-studies = 2
-trials = 2
-
-[rulesets.self]
-studies = 2
-trials = 1
-budget_factor = 1.5
-
-[workloads.digits_mlp]
-preset = "tiny"
-metric = "accuracy"
-direction = "maximize"
-validation_target = 0.6
-test_target = 0.6
-budget = 20.0
-evaluation_period = { steps = 10 }
-step_hint = 100
-batch_size = 32
-eval_batch_size = 150
-train_examples = 1_000
-eval_examples = { train = 400, validation = 400, test = 397 }
-
-[workloads.digits_resnet]
-preset = "tiny"
-metric = "loss"
-direction = "minimize"
-validation_target = 1.5
-test_target = 1.5
-budget = 20.0
-evaluation_period = { steps = 10 }
-step_hint = 100
-batch_size = 32
-eval_batch_size = 400
-train_examples = 1_000
-eval_examples = { train = 400, validation = 400, test = 397 }
-"""
+TINY_SUITE = Path(__file__).parent / "tiny-test.toml"
+"""Seconds a trial; evaluations are due by steps."""
 
 
 @pytest.fixture(scope="session")
@@ -80,12 +33,4 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_suite() -> Suite:
     """A suite of the digits workloads at preset `tiny`, whose evaluations are due by steps."""
-    return parse_suite(TINY_SUITE, "tiny-test.toml")
-
-
-@pytest.fixture
-def tiny_suite_file(tmp_path: Path) -> Path:
-    """The tiny suite as a file, for the command line."""
-    path = tmp_path / "tiny-test.toml"
-    path.write_text(TINY_SUITE)
-    return path
+    return load_suite(TINY_SUITE)

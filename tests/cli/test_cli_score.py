@@ -23,7 +23,6 @@ rulesets.external = {studies = 3, trials = 1}
 """
 WORKLOAD = """
 preset = "tiny"
-loss = "SOFTMAX_CROSS_ENTROPY"
 metric = "accuracy"
 direction = "maximize"
 validation_target = 0.8

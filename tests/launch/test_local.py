@@ -112,16 +112,22 @@ def test_a_worker_dies_with_its_launcher(tiny_suite: Suite, tmp_path: Path) -> N
         "from timetrial.suite import load_suite\n"
         "from test_local import mixed_plans\n"
         "from timetrial.launch.local import LocalRunner\n"
-        "folder = Path(sys.argv[1]); suite = load_suite(folder / 'suite.toml')\n"
+        "folder = Path(sys.argv[1]); suite = load_suite(sys.argv[3])\n"
         "plans = [replace(plan, race=False) for plan in mixed_plans(suite, folder, ['live'])]\n"
         "if __name__ == '__main__':\n"
         "    LocalRunner(1).run(plans, folder / 'runs', lambda event: print('event', flush=True))\n"
     )
-    from conftest import TINY_SUITE
-
-    (tmp_path / "suite.toml").write_text(TINY_SUITE)
     launcher = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        [
+            sys.executable,
+            "-c",
+            script,
+            str(tmp_path),
+            str(Path(__file__).parent),
+            str(Path(__file__).parents[1] / "tiny-test.toml"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert launcher.stdout is not None
     assert [launcher.stdout.readline() for _ in range(2)] == ["event\n"] * 2

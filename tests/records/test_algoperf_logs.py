@@ -27,7 +27,6 @@ protocol = {setup_on_clock = false, stop_when = "validation_target", precision =
 rulesets.external = {studies = 1, trials = 1}
 [workloads.toy]
 preset = "tiny"
-loss = "SOFTMAX_CROSS_ENTROPY"
 metric = "accuracy"
 direction = "maximize"
 validation_target = 0.75

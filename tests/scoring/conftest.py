@@ -12,7 +12,6 @@ from timetrial.suite import Suite, parse_suite
 
 _WORKLOAD = """
 preset = "tiny"
-loss = "SOFTMAX_CROSS_ENTROPY"
 metric = "{metric}"
 direction = "{direction}"
 validation_target = {target}

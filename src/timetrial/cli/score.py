@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from timetrial.records.history import Histories
+    from timetrial.suite import Suite
 
 
 def score(  # typer turns parameters into options
@@ -13,7 +17,10 @@ def score(  # typer turns parameters into options
         list[Path],
         typer.Argument(help="Folders of logs: trees of submissions, or single submissions.", show_default=False),
     ],
-    suite: Annotated[str, typer.Option(help="The suite to score under: a name, or a .toml file.")],
+    suite: Annotated[
+        str | None,
+        typer.Option(help="The suite to score under: a name, or a .toml file.", show_default="that of the records"),
+    ] = None,
     ruleset: Annotated[str, typer.Option(help="external or self.")] = "external",
     compat: Annotated[bool, typer.Option("--compat", help="Score exactly as the public code does.")] = False,
     workloads: Annotated[
@@ -34,17 +41,12 @@ def score(  # typer turns parameters into options
     ] = None,
 ) -> None:
     """Score submissions from their logs: times to target, scores, intervals, and who cannot be told apart."""
-    from timetrial.records.algoperf_logs import read_algoperf_logs, write_algoperf_logs
-    from timetrial.records.history import Histories
-    from timetrial.scoring.score import score_histories, scored_metrics
+    from timetrial.records.algoperf_logs import write_algoperf_logs
+    from timetrial.scoring.score import score_histories
     from timetrial.suite import load_suite
 
-    benchmark = load_suite(suite)
-    found = Histories()
-    everything = export_algoperf is not None
-    for path in logs:
-        only = None if everything else scored_metrics(benchmark)
-        found.extend(read_algoperf_logs(path, only=only, hyperparameters=everything, compat=compat))
+    benchmark = load_suite(suite or _suite_of(logs))
+    found = _read(logs, benchmark, ruleset, everything=export_algoperf is not None, compat=compat)
     report = score_histories(
         found.trials,
         benchmark,
@@ -69,3 +71,32 @@ def score(  # typer turns parameters into options
     from timetrial.report.tables import print_scores
 
     print_scores(report, Console(), Console(stderr=True))
+
+
+def _suite_of(logs: list[Path]) -> str:
+    """Return the suite that timetrial's own records name; AlgoPerf's logs name none."""
+    from timetrial.errors import UserError
+    from timetrial.records.runs import suites_of
+
+    names = sorted({name for path in logs for name in suites_of(path)})
+    if len(names) != 1:
+        found = f"records of {', '.join(names)}" if names else "no records of timetrial's own, which name theirs"
+        raise UserError(f"--suite is needed: found {found}")
+    return names[0]
+
+
+def _read(logs: list[Path], suite: Suite, ruleset: str, *, everything: bool, compat: bool) -> Histories:
+    """Read AlgoPerf's logs and timetrial's own records; `everything` means also what scoring does not look at."""
+    from timetrial.records.algoperf_logs import is_algoperf_logs, read_algoperf_logs
+    from timetrial.records.history import Histories
+    from timetrial.records.runs import read_runs
+    from timetrial.scoring.score import scored_metrics
+
+    found = Histories()
+    for path in logs:
+        if is_algoperf_logs(path):
+            only = None if everything else scored_metrics(suite)
+            found.extend(read_algoperf_logs(path, only=only, hyperparameters=everything, compat=compat))
+        else:
+            found.extend(read_runs(path, suite=suite.name, ruleset=ruleset))
+    return found

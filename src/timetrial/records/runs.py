@@ -14,6 +14,12 @@ from timetrial.records.trial_record import TrialRecord, find_records
 _NOT_METRICS = ("step", "examples", "submission_time", "evaluation_time", "total_time")
 
 
+def suites_of(folder: Path) -> set[str]:
+    """Return the names of the suites of the races on record below `folder`. Raises UserError and FileError."""
+    plans = [record.plan for record in find_records(folder)]
+    return {plan.suite for plan in plans if plan is not None and plan.race}
+
+
 def read_runs(folder: Path, *, suite: str | None = None, ruleset: str | None = None) -> Histories:
     """Return the races on record below `folder`, those of one suite and ruleset where these are given.
 

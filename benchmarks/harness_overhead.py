@@ -1,0 +1,259 @@
+"""What the harness costs on the clock: the same model, data and optimizer in the harness and in a bare loop.
+
+Both run interleaved in one process, in short turns, so that a noisy machine disturbs both alike. The harness's loop
+and the bare loop do the same training; the difference of their median step times is the harness.
+
+    python benchmarks/harness_overhead.py [--json] [--turns 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from timetrial.api import Hyperparameters, Loss, LossType, ParameterKind
+from timetrial.records.plan import SubmissionId, TrialPlan
+from timetrial.records.trial_record import TrialRecord
+from timetrial.suite import EvalSizes, Period, Protocol, SuiteWorkload
+from timetrial.trial.clock import Clock, Kind
+from timetrial.trial.loop import Trial
+from timetrial.trial.seeds import Seeds
+from timetrial.trial.stream import BatchStream, to_device
+from timetrial.trial.task import TrialTask
+from timetrial.workloads.losses import softmax_cross_entropy
+from timetrial.workloads.sources import ArraySource
+
+CPU = torch.device("cpu")
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """A perceptron whose training step takes about so long on one core."""
+
+    milliseconds: float
+    width: int
+    hidden: int
+    batch_size: int
+    steps_a_turn: int
+
+
+CASES = (
+    Case(0.3, width=64, hidden=64, batch_size=32, steps_a_turn=200),
+    Case(1.0, width=256, hidden=400, batch_size=64, steps_a_turn=60),
+    Case(10.0, width=1024, hidden=1400, batch_size=160, steps_a_turn=10),
+)
+
+
+class Perceptron:
+    """A workload of this benchmark; implements `timetrial.workloads.base.TorchWorkload` but for evaluation."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def build_model(self) -> nn.Module:
+        """Build it."""
+        case = self.case
+        return nn.Sequential(
+            nn.Linear(case.width, case.hidden), nn.ReLU(), nn.Linear(case.hidden, case.hidden), nn.ReLU(),
+            nn.Linear(case.hidden, CLASSES),
+        )  # fmt: skip
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
+        """Not looked at here."""
+        return {name: ParameterKind.WEIGHT for name, _ in model.named_parameters()}
+
+    def output_parameters(self, model: nn.Module) -> frozenset[str]:
+        """Not looked at here."""
+        return frozenset()
+
+    def forward(self, model, batch, *, train, update_batch_norm, dropout):  # type: ignore[no-untyped-def]
+        """Run the model."""
+        if model.training is not train:
+            model.train(train)
+        return model(batch["inputs"])
+
+    def loss(self, batch, logits, *, label_smoothing=0.0) -> Loss:  # type: ignore[no-untyped-def]
+        """Return the softmax cross entropy."""
+        return softmax_cross_entropy(logits, batch["targets"], label_smoothing=label_smoothing)
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer that both loops use."""
+    return torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=True)
+
+
+def source_of(case: Case) -> ArraySource:
+    """Return the data that both loops train on."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "inputs": random.standard_normal((4096, case.width), dtype=np.float32),
+        "targets": random.integers(0, CLASSES, 4096),
+    }
+    return ArraySource(arrays, case.batch_size, np.random.SeedSequence(0))
+
+
+class Algorithm:
+    """AdamW as a submission writes it."""
+
+    def setup(self, task, hyperparameters: Hyperparameters) -> None:  # type: ignore[no-untyped-def]
+        """Build the optimizer."""
+        self.optimizer = optimizer_of(task.model)
+
+    def select_batch(self, task, batches):  # type: ignore[no-untyped-def]
+        """Take the next."""
+        return next(batches)
+
+    def step(self, task, batch) -> None:  # type: ignore[no-untyped-def]
+        """Train a step."""
+        self.optimizer.zero_grad()
+        task.loss(batch, task.forward(batch)).mean.backward()
+        self.optimizer.step()
+
+
+def harness_turn(case: Case, folder: Path) -> tuple[Callable[[], float], Clock, Trial]:
+    """Return a function that trains a turn in the harness and returns seconds a step."""
+    torch.manual_seed(0)
+    workload = Perceptron(case)
+    model = workload.build_model()
+    clock = Clock(setup_on_clock=True)
+    plan = plan_of(case)
+    task = TrialTask(plan, workload, LossType.SOFTMAX_CROSS_ENTROPY, model, clock, torch.Generator(), CPU)  # type: ignore[arg-type]
+    algorithm = Algorithm()
+    algorithm.setup(task, Hyperparameters({}))
+    trial = Trial(
+        plan=plan,
+        record=TrialRecord(folder),
+        workload=workload,  # type: ignore[arg-type]
+        data=None,  # type: ignore[arg-type]
+        model=model,
+        algorithm=algorithm,  # type: ignore[arg-type]
+        task=task,
+        stream=BatchStream(source_of(case), CPU, clock),
+        clock=clock,
+        seeds=Seeds(0),
+        device=CPU,
+        report=lambda evaluation: None,
+    )
+    trial.pause = lambda: setattr(trial, "over", True)  # type: ignore[method-assign]  # no evaluations
+
+    def turn() -> float:
+        trial.over = False
+        trial.pause_step = trial.step + case.steps_a_turn
+        before = clock.submission_at_switch
+        trial.train()
+        return (clock.submission_at_switch - before) / case.steps_a_turn
+
+    return turn, clock, trial
+
+
+def bare_turn(case: Case) -> Callable[[], float]:
+    """Return a function that trains a turn in a hand-written loop and returns seconds a step."""
+    torch.manual_seed(0)
+    model = Perceptron(case).build_model()
+    optimizer = optimizer_of(model)
+    source = source_of(case)
+    state = {"step": 0}
+
+    def turn() -> float:
+        began = time.perf_counter()
+        for _ in range(case.steps_a_turn):
+            batch = to_device(source.batch(state["step"]), CPU)
+            state["step"] += 1
+            optimizer.zero_grad()
+            loss = softmax_cross_entropy(model(batch["inputs"]), batch["targets"])
+            (loss.summed / loss.n_valid).backward()
+            optimizer.step()
+        return (time.perf_counter() - began) / case.steps_a_turn
+
+    return turn
+
+
+def plan_of(case: Case) -> TrialPlan:
+    """Return a plan without an end."""
+    workload = SuiteWorkload(
+        name="perceptron",
+        base="perceptron",
+        preset="tiny",
+        metric="accuracy",
+        direction="maximize",
+        validation_target=1.0,
+        budget=1.0,
+        evaluation_period=Period(steps=10**9),
+        step_hint=10**9,
+        batch_size=case.batch_size,
+        eval_batch_size=1,
+        train_examples=4096,
+        eval_examples=EvalSizes(train=1, validation=1, test=0),
+    )
+    protocol = Protocol(
+        setup_on_clock=True, stop_when="validation_target", precision="float32", sampler="sobol", threads=1
+    )
+    return TrialPlan(
+        suite="benchmark",
+        workload=workload,
+        protocol=protocol,
+        submission=SubmissionId(name="adamw", location="here", sha256=""),
+        ruleset="self",
+        study=0,
+        trial=1,
+        hyperparameters={},
+        seed=0,
+        budget=math.inf,
+        race=False,
+    )
+
+
+def measure(case: Case, turns: int) -> dict[str, float]:
+    """Interleave turns of both loops and compare."""
+    with tempfile.TemporaryDirectory() as folder:
+        in_harness, clock, trial = harness_turn(case, Path(folder))
+        bare = bare_turn(case)
+        for warm_up in (in_harness, bare, in_harness, bare):
+            warm_up()
+        pairs = [(in_harness(), bare()) if turn % 2 else (bare(), in_harness())[::-1] for turn in range(turns)]
+    ours = statistics.median(pair[0] for pair in pairs)
+    theirs = statistics.median(pair[1] for pair in pairs)
+    # Each turn beside its neighbour: what slows the machine for longer than two turns cancels out.
+    difference = statistics.median(harness - plain for harness, plain in pairs)
+    return {
+        "step_ms": case.milliseconds,
+        "measured_step_ms": theirs * 1e3,
+        "harness_us_per_step": difference * 1e6,
+        "ratio": ours / theirs,
+        "loop_us_per_step": 1e6 * clock.spent(Kind.LOOP) / trial.step,
+    }
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print a list of cases as JSON")
+    parser.add_argument("--turns", type=int, default=60, help="interleaved turns a case")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cases = [measure(case, options.turns) for case in CASES]
+    if options.json:
+        print(json.dumps(cases, indent=2))
+        return
+    print(f"{'step (ms)':>10} {'harness (us a step)':>20} {'ratio':>8} {'of it the loop (us)':>20}")
+    for case in cases:
+        print(
+            f"{case['measured_step_ms']:10.3f} {case['harness_us_per_step']:20.1f} {case['ratio']:8.4f}"
+            f" {case['loop_us_per_step']:20.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
