@@ -40,7 +40,16 @@ def score(  # typer turns parameters into options
         Path | None, typer.Option(help="Also write the trials as AlgoPerf logs into this folder.")
     ] = None,
 ) -> None:
-    """Score submissions from their logs: times to target, scores, intervals, and who cannot be told apart."""
+    """Score submissions from their logs: times to target, scores, intervals, and who cannot be told apart.
+
+    Reads the records of `timetrial run`, and the public benchmark's logs.
+
+    [bold]Examples[/bold]
+
+    timetrial score runs
+
+    timetrial score logs --suite algoperf-0.5 --compat
+    """
     from timetrial.records.algoperf_logs import write_algoperf_logs
     from timetrial.scoring.score import score_histories
     from timetrial.suite import load_suite

@@ -43,9 +43,15 @@ def print_trial(details: Mapping[str, Any], *, as_json: bool) -> None:
         for key, value in facts.items():
             console.print(f"  {escape(key)}: {_cell(value)}", highlight=False)
     console.print("[bold]Evaluations[/bold]")
-    print_rows(details["evaluations"], as_json=False)
+    print_rows([_without_details(row) for row in details["evaluations"]], as_json=False)
     if result.get("traceback"):
         console.print(escape(result["traceback"]), style="red", highlight=False)
+
+
+def _without_details(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What fits a terminal: step, submission time, and the metrics of validation and test; --json has it all."""
+    wanted = ("step", "submission_time")
+    return {key: value for key, value in row.items() if key in wanted or key.startswith(("validation/", "test/"))}
 
 
 def _cell(value: object) -> str:
