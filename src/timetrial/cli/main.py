@@ -10,6 +10,7 @@ from timetrial import __version__
 from timetrial.cli.doctor import doctor
 from timetrial.cli.list import list_
 from timetrial.cli.quickstart import quickstart
+from timetrial.cli.report import report
 from timetrial.cli.run import run
 from timetrial.cli.score import score
 from timetrial.cli.show import show
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(quickstart)
 app.command()(run)
 app.command()(score)
+app.command()(report)
 app.command(name="list")(list_)
 app.command()(show)
 app.command()(targets)
