@@ -19,7 +19,9 @@ Logs = Annotated[
 ]
 SuiteName = Annotated[
     str | None,
-    typer.Option("--suite", help="The suite to score under: a name, or a .toml file.", show_default="that of the records"),
+    typer.Option(
+        "--suite", help="The suite to score under: a name, or a .toml file.", show_default="that of the records"
+    ),
 ]
 RulesetName = Annotated[str, typer.Option("--ruleset", help="external or self.")]
 Compat = Annotated[bool, typer.Option("--compat", help="Score exactly as the public code does.")]
@@ -104,9 +106,7 @@ def _read(request: ScoreRequest, suite: Suite, *, hyperparameters: bool, everyth
     for path in request.logs:
         if is_algoperf_logs(path):
             only = None if everything else scored_metrics(suite)
-            found.extend(
-                read_algoperf_logs(path, only=only, hyperparameters=hyperparameters, compat=request.compat)
-            )
+            found.extend(read_algoperf_logs(path, only=only, hyperparameters=hyperparameters, compat=request.compat))
         else:
             found.extend(read_runs(path, suite=suite.name, ruleset=request.ruleset))
     return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from timetrial.report.palette import marker
 from timetrial.report.pool import Pool, Race
-from timetrial.report.svg import Axis, Frame, Scale, drawing, element, join, number
+from timetrial.report.svg import Axis, Frame, Scale, drawing, element, number
 from timetrial.suite import SuiteWorkload
 
 Floats = NDArray[np.float64]
@@ -67,8 +67,14 @@ def curves(pool: Pool, workload: str) -> Markup:
         for place, paths in sorted(faint.items())
     ]
     label = f"Training curves of {workload}: {rules.metric} on the validation set against submission time"
-    parts = (frame.axes(), *background, *lines, _target(frame, rules), *marks)
+    parts = (frame.axes(), frame.clipped(*background, *lines), _target(frame, rules), *marks)
     return drawing(frame.size, *parts, label=label)
+
+
+def target_text(workload: SuiteWorkload) -> str:
+    """The validation target in words: `accuracy at least 0.95`."""
+    bound = "at most" if workload.direction == "minimize" else "at least"
+    return f"{workload.metric} {bound} {workload.validation_target:.6g}"
 
 
 def _series(race: Race, metric: str) -> tuple[Floats, Floats]:
@@ -112,9 +118,5 @@ def _crossing(race: Race, times: Floats, values: Floats) -> float:
 
 
 def _target(frame: Frame, workload: SuiteWorkload) -> Markup:
-    y = float(frame.ys(workload.validation_target))
-    right = frame.left + frame.inner_width
-    line = element("path", d=f"M{number(frame.left)} {number(y)}H{number(right)}", class_="target")
-    text = f"target {workload.validation_target:.5g}"
-    above = y - 4 if y > frame.top + 16 else y + 12
-    return join([line, element("text", text, x=right - 2, y=above, text_anchor="end", class_="quiet")])
+    y = number(float(frame.ys(workload.validation_target)))
+    return element("path", d=f"M{number(frame.left)} {y}H{number(frame.left + frame.inner_width)}", class_="target")

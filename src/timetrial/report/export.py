@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def markdown(pool: Pool) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines = [heads, ("---",) * len(heads), *rows]
     return [f"| {' | '.join(map(_escaped, line))} |" for line in lines]
 

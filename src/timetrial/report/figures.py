@@ -46,7 +46,7 @@ def standalone(pool: Pool) -> str:
     longest = max(map(len, pool.names))
     column = max(70.0, 6.4 * longest + 16)
     side = 6.6 * max(len(name) for name in pool.workloads) + 90
-    legend_width = 7.0 * longest + 60
+    legend_width = 7.4 * (longest + 8) + 50
     heat_width, heat_height = side + column * len(pool.names), _ROW * (len(pool.workloads) + 3)
     width = max(frame.width + legend_width, heat_width + 10)
     profile_height = max(frame.height, 30 + 18.0 * len(pool.names))

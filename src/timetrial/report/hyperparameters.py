@@ -16,6 +16,7 @@ from timetrial.report.pool import Pool, Race
 from timetrial.report.svg import Axis, Frame, Scale, drawing, element, join, number
 
 _CATEGORIES = 12
+_TICK_LENGTH = 14
 _WIDE = 20.0  # a positive range beyond it is shown on a log axis
 
 
@@ -46,8 +47,8 @@ def scatters(pool: Pool) -> Scatters:
         if len({_key(value) for value in values}) == 1:
             constant.append(f"{name} = {_text(values[0])}")
             continue
-        axis, numbers = _axis(name, values)
-        panels.append((name, _panel(pool, name, Frame(x=axis, y=y, height=240, bottom=36), found, numbers)))
+        axis, numbers = _axis(values)
+        panels.append((name, _panel(pool, name, Frame(x=axis, y=y, bottom=22), found, numbers)))
     return Scatters(panels=panels, constant=constant, trials=trials)
 
 
@@ -78,7 +79,7 @@ def _panel(
     for (j, race, _), value in zip(found, numbers, strict=True):
         seconds = race.times.seconds
         fraction = seconds / pool.budget(pool.workloads[j]) if race.reached and seconds > 0 else rail
-        x, y = float(frame.xs(value)), float(frame.ys(fraction))
+        x, y = float(frame.xs(value)) + _apart(race.place, len(pool.names)), float(frame.ys(fraction))
         paths[race.place, j].append(f"M{number(x)} {number(y)}{marker(race.place)}")
     border = float(frame.ys(frame.y.scale.high / (frame.y.scale.high / frame.y.scale.low) ** 0.1))
     right = number(frame.left + frame.inner_width)
@@ -96,7 +97,12 @@ def _panel(
     return drawing(frame.size, join([frame.axes(), line, *groups]), label=label)
 
 
-def _axis(name: str, values: Sequence[Any]) -> tuple[Axis, Sequence[float]]:
+def _apart(place: int, count: int) -> float:
+    """Pixels by which a submission's points are moved aside, so that those of others with the same value show."""
+    return (place - (count - 1) / 2) * min(3.0, 12.0 / count)
+
+
+def _axis(values: Sequence[Any]) -> tuple[Axis, Sequence[float]]:
     """The axis for a hyperparameter, and its values as numbers; words become categories."""
     if not all(_is_number(value) for value in values):
         names = sorted({_text(value) for value in values})
@@ -105,10 +111,10 @@ def _axis(name: str, values: Sequence[Any]) -> tuple[Axis, Sequence[float]]:
         if len(names) > _CATEGORIES:
             ticks[-1] = (ticks[-1][0], "others")
         scale = Scale(-0.5, len(ticks) - 0.5)
-        return Axis(scale=scale, label=_short(name, 48), ticks=ticks), [float(where[_text(v)]) for v in values]
+        return Axis(scale=scale, label="", ticks=ticks), [float(where[_text(v)]) for v in values]
     numbers = [float(value) for value in values]
     log = min(numbers) > 0 and max(numbers) / min(numbers) > _WIDE
-    return Axis(scale=Scale.around(numbers, log=log), label=_short(name, 48), text="{:.3g}".format), numbers
+    return Axis(scale=Scale.around(numbers, log=log), label="", text="{:.3g}".format), numbers
 
 
 def _is_scalar(value: object) -> bool:
@@ -132,5 +138,5 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _short(text: str, length: int = 14) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= _TICK_LENGTH else f"{text[: _TICK_LENGTH - 1]}…"

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from timetrial.report.curves import curves
+from timetrial.report.curves import curves, target_text
 from timetrial.report.figures import profile_frame, profiles, shade
 from timetrial.report.hyperparameters import scatters
 from timetrial.report.palette import FIGURE_STYLE, marker, style_sheet
@@ -58,7 +58,10 @@ def _context(pool: Pool) -> dict[str, Any]:
         "heat": (heat := heat_rows(pool)),
         "study_rows": [(name, [cell.studies for cell in cells]) for name, _, cells in heat],
         "shade": shade,
-        "curves": [(name, name in report.held_out, curves(pool, name)) for name in pool.workloads],
+        "curves": [
+            (name, name in report.held_out, target_text(pool.suite.workload(name)), curves(pool, name))
+            for name in pool.workloads
+        ],
         "scatters": scatters(pool),
         "costs": tuning_costs(pool),
         "shares": time_shares(pool),

@@ -37,7 +37,10 @@ def provenance(pool: Pool) -> Provenance:
         ("Source of its numbers", suite.source),
         ("Ruleset", report.ruleset + (", scored exactly as the public code does" if report.rules.compat else "")),
         ("Trials", f"{trials:,} of {len(pool.names)} submissions on {len(pool.workloads)} workloads"),
-        ("Resampling", f"{report.resamples:,} resamples of studies, seed {report.seed}" if report.uncertainty else "none"),
+        (
+            "Resampling",
+            f"{report.resamples:,} resamples of studies, seed {report.seed}" if report.uncertainty else "none",
+        ),
         ("Seeds of the trials", f"{len(seeds)} different: {shown}" if seeds else "the logs do not say"),
         ("SHA-256 of the data read", pool.digest),
         ("Made by", f"timetrial {timetrial.__version__}"),

@@ -63,7 +63,7 @@ def group_letters(names: Sequence[str], groups: Sequence[Sequence[str]]) -> Mapp
     """Letters by submission: two share one exactly when they stand in a group that cannot be told apart."""
     alone = [(name,) for name in names if not any(name in group for group in groups)]
     runs = sorted([*map(tuple, groups), *alone], key=lambda run: names.index(run[0]))
-    letters = {name: "" for name in names}
+    letters = dict.fromkeys(names, "")
     for number, run in enumerate(runs):
         for name in run:
             letters[name] += ascii_lowercase[number % 26] * (1 + number // 26)
@@ -71,13 +71,13 @@ def group_letters(names: Sequence[str], groups: Sequence[Sequence[str]]) -> Mapp
 
 
 def _bar(score: float, interval: tuple[float, float] | None) -> Markup:
-    """The score as a dot on a line from 0 to 1, its interval as a bar."""
+    """The score as a tick on a line from 0 to 1, its interval as a bar."""
     x = 4 + 112 * float(score)
     parts = [element("path", d="M4 9H116", class_="grid"), element("path", d="M4 5v8m112-8v8", class_="grid")]
     if interval:
         low, high = (4 + 112 * float(end) for end in interval)
         parts.append(element("path", d=f"M{low:.1f} 9H{high:.1f}", class_="whisker"))
-    parts.append(element("circle", cx=x, cy=9.0, r=4.0, class_="dot"))
+    parts.append(element("path", d=f"M{x:.1f} 2V16", class_="dot"))
     return drawing((120, 18), *parts, label=f"{score:.2f} on a scale from 0 to 1", class_="bar")
 
 
@@ -155,8 +155,6 @@ def sensitivity(pool: Pool, left_out: Mapping[str, Floats]) -> Sequence[tuple[st
         before = {i: rank for rank, i in enumerate(there)}
         # a stable sort: equal scores keep the order that they have with everything in
         after = {i: rank for rank, i in enumerate(sorted(there, key=lambda i: -round(float(scores[i]), 12)))}
-        moved = [
-            Moved(score=f"{scores[i]:.3f}", gained=before[i] - after[i]) if i in before else None for i in order
-        ]
+        moved = [Moved(score=f"{scores[i]:.3f}", gained=before[i] - after[i]) if i in before else None for i in order]
         rows.append((name, moved))
     return rows

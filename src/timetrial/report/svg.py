@@ -110,7 +110,7 @@ class Frame:
     y: Axis
     width: float = 360.0
     height: float = 220.0
-    left: float = 46.0
+    left: float = 52.0
     right: float = 10.0
     top: float = 14.0
     bottom: float = 36.0
@@ -135,13 +135,19 @@ class Frame:
         return self.left + self.inner_width * self.x.scale.fractions(values)
 
     def ys(self, values: ArrayLike) -> Floats:
-        """Vertical places of values, larger ones higher up; kept within the plot area."""
-        return self.top + self.inner_height * (1 - np.clip(self.y.scale.fractions(values), -0.02, 1.02))
+        """Vertical places of values, larger ones higher up; what is far outside is brought nearer."""
+        return self.top + self.inner_height * (1 - np.clip(self.y.scale.fractions(values), -9.0, 10.0))
 
     def path(self, x: ArrayLike, y: ArrayLike, *, class_: str) -> Markup:
         """A line through points."""
         points = zip(self.xs(x), self.ys(y), strict=True)
         return element("path", d="M" + "L".join(f"{number(a)} {number(b)}" for a, b in points), class_=class_)
+
+    def clipped(self, *children: str) -> Markup:
+        """What is drawn, as far as it lies within the plot area."""
+        place = {"x": self.left, "y": self.top, "width": self.inner_width, "height": self.inner_height}
+        box = " ".join(map(number, place.values()))
+        return element("svg", *children, viewBox=box, **place)
 
     def axes(self) -> Markup:
         """Grid, axes, ticks and labels."""
@@ -158,9 +164,9 @@ class Frame:
         lines = f"M{number(self.left)} {number(self.top)}V{number(bottom)}H{number(right)}"
         parts.append(element("path", d=lines, class_="axis"))
         middle = self.left + self.inner_width / 2
-        parts.append(
-            element("text", self.x.label, x=middle, y=self.height - 5, text_anchor="middle", class_="quiet")
-        )
+        below = {"x": middle, "y": self.height - 5, "text_anchor": "middle", "class_": "quiet"}
+        if self.x.label:
+            parts.append(element("text", self.x.label, **below))
         across = f"translate(11 {number(self.top + self.inner_height / 2)}) rotate(-90)"
         parts.append(element("text", self.y.label, transform=across, text_anchor="middle", class_="quiet"))
         return join(parts)

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from timetrial.report.pool import Pool
 from timetrial.report.tables import format_seconds
+from timetrial.scoring.held_out import apply_rules
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ def time_cell(pool: Pool, place: int, workload: str) -> Cell:
     if not np.isfinite(seconds):
         return Cell(text="—", kind="missed", ratio=np.inf, interval=_interval(pool, i, j), studies=studies)
     best = float(np.nanmin(report.times[:, j]))
-    counts = j >= len(report.workloads) or bool(np.isfinite(report.counted_times[i, j]))
+    counts = bool(np.isfinite(_counted_times(pool)[i, j]))
     return Cell(
         text=format_seconds(seconds) + ("" if counts else "*"),
         kind="counts" if counts else "struck out",
@@ -44,6 +48,15 @@ def time_cell(pool: Pool, place: int, workload: str) -> Cell:
         interval=_interval(pool, i, j),
         studies=studies,
     )
+
+
+def _counted_times(pool: Pool) -> Floats:
+    """Times that count, (submissions, workloads): held-out variants too, as far as the rules concern them alone."""
+    report = pool.report
+    bases = len(report.workloads)
+    trained = np.isfinite(report.times[:, list(report.table.selection.base_of)])
+    variants = np.where(trained, report.times[:, bases:], np.inf)
+    return np.concatenate([report.counted_times, apply_rules(variants, variants.shape[1], (), report.rules.r_max)], 1)
 
 
 def heat_rows(pool: Pool) -> Sequence[tuple[str, bool, Sequence[Cell]]]:
