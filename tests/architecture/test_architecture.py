@@ -39,6 +39,8 @@ FRAMEWORK_FREE = [
     "timetrial.tuning.json_space",
     "timetrial.report.tables",
     "timetrial.report.rows",
+    "timetrial.report.page",
+    "timetrial.report.export",
     "timetrial.cli.main",
     "timetrial.workloads.registry",
     "timetrial.workloads.digits_mlp.workload",

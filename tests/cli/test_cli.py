@@ -17,6 +17,7 @@ OPTIONS = {
     "run": "--submission --ruleset --workload --studies --trials --search-space --seed --jobs --device --runs-dir "
     "--overwrite --retry-failed --json",
     "score": "--suite --ruleset --compat --workloads --studies --reference --resamples --seed --json --export-algoperf",
+    "report": "--suite --ruleset --compat --workloads --studies --reference --resamples --seed --output --format",
     "list": "--suite --json",
     "show": "--json",
     "targets": "--workload --submission --trials --seeds --horizon --seed --jobs --runs-dir --output --json",
@@ -82,6 +83,7 @@ def test_help_comes_without_heavy_imports_and_with_an_example(verb: str | None) 
         (["list", "submissions", "--suite", "algoperf-0.6"], "--suite goes with `list workloads`"),
         (["show", "nowhere"], "nowhere: no such runs folder"),
         (["score", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere: no such runs folder"),
     ],
 )
 def test_a_mistake_is_one_sentence(

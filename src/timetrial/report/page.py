@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from timetrial.report.curves import curves, target_text
 from timetrial.report.figures import profile_frame, profiles, shade
@@ -31,6 +31,7 @@ def html_page(pool: Pool) -> str:
         lstrip_blocks=True,
     )
     environment.globals["swatch"] = _swatch
+    environment.filters["breaks"] = _breaks
     return environment.get_template("page.html").render(_context(pool))
 
 
@@ -106,6 +107,11 @@ def _swatch(place: int) -> Markup:
     return element(
         "svg", *parts, viewBox="0 0 36 14", width=36, height=14, class_=f"swatch s{place}", aria_hidden="true"
     )
+
+
+def _breaks(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def _resource(name: str) -> str:

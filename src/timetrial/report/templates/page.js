@@ -31,12 +31,21 @@
     }
   };
   const switches = all("input[data-place]");
+  const turn = (place, on) => {
+    hidden[on ? "delete" : "add"](place);
+    for (const box of switches) {
+      if (box.dataset.place === place) box.checked = on;
+    }
+  };
   for (const box of switches) {
     box.addEventListener("change", () => {
-      hidden[box.checked ? "delete" : "add"](box.dataset.place);
-      for (const twin of switches) {
-        if (twin.dataset.place === box.dataset.place) twin.checked = box.checked;
-      }
+      turn(box.dataset.place, box.checked);
+      filter();
+    });
+  }
+  for (const button of all("button[data-every]")) {
+    button.addEventListener("click", () => {
+      for (const box of switches) turn(box.dataset.place, button.dataset.every === "on");
       filter();
     });
   }
