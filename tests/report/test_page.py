@@ -127,6 +127,20 @@ def test_races_know_which_trial_counts(small_pool: Pool) -> None:
     assert sum(race.fastest for race in small_pool.races["digits_resnet"]) == 6, "also where none reached the target"
 
 
+def test_races_are_those_that_the_score_is_of(small_pool: Pool) -> None:
+    surplus = [
+        replace(trial, study=trial.study + 5, trial=trial.trial + 2 * more)
+        for trial in small_pool.trials
+        for more in range(2)
+    ]
+    report = score_histories(surplus, small_pool.suite, studies=2, resamples=0)
+    pool = Pool(report=report, suite=small_pool.suite, trials=surplus)
+    kept = {(race.history.study, race.history.trial) for races in pool.races.values() for race in races}
+    assert kept == {(study, trial) for study in (5, 6) for trial in (1, 2, 3)}, (
+        "two studies, the ruleset's three trials"
+    )
+
+
 def test_hyperparameters_have_panels_and_constants(small_pool: Pool) -> None:
     found = scatters(small_pool)
     assert [name for name, _ in found.panels] == ["kind", "learning_rate"]
@@ -231,7 +245,7 @@ def test_our_own_records_tell_where_time_and_code_came_from(small_pool: Pool, tm
         records=[TrialRecord(tmp_path)],
     )
     (shares,) = time_shares(pool)
-    assert shares["shares"] == ["50.0%", "25.0%", "12.5%", "2.5%", "10.0%"]
+    assert shares["shares"] == ["50.0 %", "25.0 %", "12.5 %", "2.5 %", "10.0 %"]
     assert shares["harness"] == "12.5"
     page = html_page(pool)
     for text in ("4711", "steady.py", "SHA-256 5eed", "torch 2.13.0", "processor: &lt;abacus&gt;", "cores: 2"):

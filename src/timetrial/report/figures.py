@@ -13,10 +13,14 @@ from timetrial.report.times import Cell, time_cell
 _ROW = 22.0
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def profile_frame(r_max: float, *, by_steps: bool) -> Frame:
     """The axes of a performance profile."""
     taus = Axis(scale=Scale(1.0, r_max), label=f"{'steps' if by_steps else 'time'} relative to the fastest, τ")
-    share = Axis(scale=Scale(0.0, 1.0), label="workloads reached within τ", text="{:.0%}".format)
+    share = Axis(scale=Scale(0.0, 1.0), label="workloads reached within τ", text=_percent)
     return Frame(x=taus, y=share, width=640, height=340, left=58, right=14, bottom=40)
 
 

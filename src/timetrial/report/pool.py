@@ -69,11 +69,11 @@ class Pool:
 
     @cached_property
     def races(self) -> Mapping[str, Sequence[Race]]:
-        """Trials by workload, in the order of ranking, study and trial."""
+        """Trials by workload, in the order of ranking, study and trial; without those that the score leaves out."""
         places = {name: place for place, name in enumerate(self.names)}
         studies: dict[tuple[str, int, int], list[TrialHistory]] = defaultdict(list)
         for trial in self.trials:
-            if trial.workload in self.workloads:
+            if trial.workload in self.workloads and self._slot(trial) < self.report.table.trials.shape[2]:
                 studies[trial.workload, places[trial.submission], trial.study].append(trial)
         races: dict[str, list[Race]] = {name: [] for name in self.workloads}
         for (workload, place, _), trials in sorted(studies.items(), key=lambda item: item[0]):
@@ -85,6 +85,7 @@ class Pool:
         if self.report.rules.compat:
             times = [trial_times_compat(trial, workload) for trial in trials]
         else:
+            trials = trials[: self.suite.ruleset(self.report.ruleset).trials]
             times = [trial_times(trial, workload, self.budget(workload.name)) for trial in trials]
         fastest = self._counted_trial(trials[0])
         if fastest == -1:
@@ -97,11 +98,12 @@ class Pool:
     def _counted_trial(self, trial: TrialHistory) -> int:
         """The number of the trial that counts in the study of `trial`, -1 for none."""
         table = self.report.table
-        slot = self._studies[trial.submission].index(trial.study)
-        if slot >= table.fastest_trial.shape[2]:  # more studies than --studies asked for
-            return -1
         i, j = table.submissions.index(trial.submission), self.workloads.index(trial.workload)
-        return int(table.fastest_trial[i, j, slot])
+        return int(table.fastest_trial[i, j, self._slot(trial)])
+
+    def _slot(self, trial: TrialHistory) -> int:
+        """The position of a trial's study in the score's table; beyond its end where fewer studies were asked for."""
+        return self._studies[trial.submission].index(trial.study)
 
     @cached_property
     def _studies(self) -> Mapping[str, Sequence[int]]:

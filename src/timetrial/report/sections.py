@@ -128,7 +128,7 @@ def time_shares(pool: Pool) -> Sequence[Mapping[str, Any]]:
                 "name": name,
                 "trials": len(results),
                 "total": format_seconds(total),
-                "shares": [f"{share:.1%}" for share in shares.values()],
+                "shares": [f"{100 * share:.1f} %" for share in shares.values()],
                 "harness": f"{on_clock:.1f}",
             }
         )
