@@ -66,7 +66,7 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
             alphabet=ALPHABET,
         ),
     }
-    """A step of AdamW takes 43 ms at `mini` with 8 utterances of 2.5 s and 5.3 ms at `tiny` with 4 (smallest of 60,
+    """A step of AdamW takes 43 ms at `mini` with 8 utterances of 2.5 s and 5.3 ms at `tiny` with 4 (the smallest,
     busy machine): `benchmarks/step_time.py`, one thread of two cloud cores, torch 2.13.0."""
     variants = {
         "attention_temperature": lambda config: replace(config, attention_temperature=1.6),

@@ -68,7 +68,7 @@ class LibrispeechDeepspeech(SpeechWorkload[DeepspeechConfig]):
             alphabet=ALPHABET,
         ),
     }
-    """A step of AdamW takes 35 ms at `mini` with 8 utterances of 2.5 s and 4.5 ms at `tiny` with 4 (smallest of 60,
+    """A step of AdamW takes 35 ms at `mini` with 8 utterances of 2.5 s and 4.5 ms at `tiny` with 4 (the smallest,
     busy machine): `benchmarks/step_time.py`, one thread of two cloud cores, torch 2.13.0."""
     variants = {
         "tanh": lambda config: replace(config, activation="tanh"),
