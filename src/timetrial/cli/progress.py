@@ -89,7 +89,7 @@ class RunProgress:
         if bad or not self._console.is_terminal:
             style = "red" if bad else ""
             line = f"[{self._done}/{self._total}] {plan.folder}: {reason}"
-            self._console.print(line, style=style, markup=False, highlight=False)
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _time_left(self) -> float:
         """Seconds until all trials are over: what such trials took so far, or their budget where none is over."""

@@ -89,6 +89,7 @@ def _announce(console: Console, request: RunRequest, *, kept: int, total: int, f
         f"{total} trials, {kept} of them on record.",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
     if failed:
         console.print(f"{failed} of those failed; --retry-failed runs them again.", style="yellow")
