@@ -16,7 +16,7 @@ OPTIONS = {
     "quickstart": "--jobs --runs-dir --json",
     "run": "--submission --ruleset --workload --studies --trials --search-space --seed --jobs --device --runs-dir "
     "--overwrite --retry-failed --json",
-    "score": "--suite --ruleset --compat --workloads --studies --reference --resamples --seed --json --export-algoperf",
+    "score": "--suite --ruleset --compat --workloads --studies --trials --reference --resamples --seed --json --export-algoperf",
     "list": "--suite --json",
     "show": "--json",
     "targets": "--workload --submission --trials --seeds --horizon --seed --jobs --runs-dir --output --json",

@@ -109,6 +109,7 @@ def _print_scores(request: RunRequest, runs: Path, *, as_json: bool) -> None:
         ruleset=request.ruleset,
         workloads=[workload.name for workload in request.workloads if not workload.is_variant] or None,
         studies=request.studies,
+        trials=request.trials,
         reference=request.submissions[0].name,
         warnings=found.warnings,
     )
