@@ -87,5 +87,5 @@ def test_runs_without_a_race_count_steps(plans: list[TrialPlan], tmp_path: Path)
         progress(Evaluated(plan, {"step": 40.0, "submission_time": 5.0, "validation/accuracy": 0.5}))
         progress._live.refresh()
         assert progress._live.tasks[1].percentage == 50.0
-    assert "step 40, accuracy 0.5 " in text.getvalue()
+    assert "step 40, accuracy 0.5" in text.getvalue()
     assert "target" not in text.getvalue()
