@@ -13,10 +13,33 @@ import pytest
 from timetrial.records.history import TrialHistory
 from timetrial.report.pool import Pool
 from timetrial.scoring.score import score_histories
-from timetrial.suite import load_suite
+from timetrial.suite import parse_suite
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&_|`{{7*7}}"
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "report.py"
+
+SUITE = """
+name = "pocket"
+title = "Two workloads"
+source = "made up for these tests"
+protocol = {setup_on_clock = false, stop_when = "validation_target", precision = "float32", sampler = "sobol"}
+rulesets.external = {studies = 3, trials = 2}
+"""
+for _workload in ("digits_mlp", "digits_resnet"):
+    SUITE += f"""
+[workloads.{_workload}]
+preset = "tiny"
+metric = "accuracy"
+direction = "maximize"
+validation_target = 0.9
+budget = 1.0
+evaluation_period = {{seconds = 0.1}}
+step_hint = 10
+batch_size = 10
+eval_batch_size = 10
+train_examples = 100
+eval_examples = {{train = 10, validation = 100, test = 100}}
+"""
 
 
 class Page(HTMLParser):
@@ -70,30 +93,32 @@ def benchmark_report() -> Iterator[ModuleType]:
     del sys.modules[spec.name]
 
 
-def history(
-    submission: str, workload: str, study: int, trial: int, seconds: float | None, target: float
-) -> TrialHistory:
-    """Two evaluations: one before the start, and one that reaches the target after so many seconds (None: misses)."""
-    suite = load_suite("quickstart-1")
-    metric = suite.workload(workload).metric
-    times = np.array([0.01, 0.9 if seconds is None else seconds])
+def history(submission: str, workload: str, study: int, trial: int, seconds: float | None) -> TrialHistory:
+    """Two evaluations: one at the start, and one that reaches the target after so many seconds (None: misses)."""
     return TrialHistory(
         submission=submission,
         study=study,
         workload=workload,
         trial=trial,
         steps=np.array([1, 100]),
-        times=times,
-        metrics={f"validation/{metric}": np.array([0.1, target - 0.1 if seconds is None else target + 0.01])},
+        times=np.array([0.01, 0.9 if seconds is None else seconds]),
+        metrics={"validation/accuracy": np.array([0.1, 0.8 if seconds is None else 0.91])},
         hyperparameters={"learning_rate": 0.1 / trial, "kind": "<b>" if trial == 1 else "plain", "fixed": 1},
         path=Path(submission, workload, str(study), str(trial)),
     )
 
 
+@pytest.fixture
+def suite_file(tmp_path: Path) -> Path:
+    path = tmp_path / "pocket.toml"
+    path.write_text(SUITE)
+    return path
+
+
 @pytest.fixture(scope="session")
 def small_pool() -> Pool:
-    """Two submissions on the two digits workloads: `steady` reaches all, the hostile one misses on digits_resnet."""
-    suite = load_suite("quickstart-1")
+    """Two submissions on two workloads: `steady` reaches all, the hostile one misses on digits_resnet."""
+    suite = parse_suite(SUITE, "test")
     trials = [
         history(
             name,
@@ -101,7 +126,6 @@ def small_pool() -> Pool:
             study,
             trial,
             None if name == HOSTILE and workload == "digits_resnet" else base * trial * (1 + 0.1 * study),
-            suite.workload(workload).validation_target,
         )
         for name, base in (("steady", 0.1), (HOSTILE, 0.2))
         for workload in suite.workloads

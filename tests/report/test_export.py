@@ -32,9 +32,9 @@ def report(*arguments: str) -> int:
 
 
 @pytest.fixture
-def logs(small_pool: Pool, tmp_path: Path) -> list[str]:
+def logs(small_pool: Pool, suite_file: Path, tmp_path: Path) -> list[str]:
     write_algoperf_logs([trial for trial in small_pool.trials if trial.submission == "steady"], tmp_path / "logs")
-    return [str(tmp_path / "logs"), "--suite", "quickstart-1", "--resamples", "1000"]
+    return [str(tmp_path / "logs"), "--suite", str(suite_file), "--resamples", "1000"]
 
 
 def test_csv_is_tidy(small_pool: Pool) -> None:
@@ -88,7 +88,7 @@ def test_png_is_twice_the_size_of_the_drawing(small_pool: Pool) -> None:
 
 @pytest.mark.parametrize(
     ("ending", "start"),
-    [("html", b"<!doctype html>"), ("svg", b"<svg "), ("csv", b"quantity,"), ("md", b"# quickstart-1")],
+    [("html", b"<!doctype html>"), ("svg", b"<svg "), ("csv", b"quantity,"), ("md", b"# pocket")],
 )
 def test_the_ending_decides_the_format(ending: str, start: bytes, logs: list[str], tmp_path: Path) -> None:
     assert report(*logs, "--output", str(tmp_path / f"out.{ending}")) == 0
@@ -128,7 +128,7 @@ def test_a_mistake_is_one_sentence(
     error = capsys.readouterr().err
     assert sentence in error
     assert len(error.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "pocket.toml"]
 
 
 def test_elements_escape_text_and_attributes() -> None:

@@ -33,6 +33,10 @@ Studies = Annotated[
     int | None,
     typer.Option("--studies", min=1, help="How many studies there are meant to be (default: as the ruleset)."),
 ]
+Trials = Annotated[
+    int | None,
+    typer.Option("--trials", min=1, help="How many trials of a study count (default: as the ruleset)."),
+]
 Reference = Annotated[
     str | None,
     typer.Option("--reference", help="The submission that speed-ups are against (default: a baseline, or the best)."),
@@ -51,6 +55,7 @@ class ScoreRequest:
     compat: bool
     workloads: str | None
     studies: int | None
+    trials: int | None
     reference: str | None
     resamples: int
     seed: int
@@ -75,6 +80,7 @@ def read_and_score(
         compat=request.compat,
         workloads=[name.strip() for name in request.workloads.split(",")] if request.workloads else None,
         studies=request.studies,
+        trials=request.trials,
         reference=request.reference,
         resamples=request.resamples,
         seed=request.seed,

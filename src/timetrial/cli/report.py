@@ -19,6 +19,7 @@ from timetrial.cli.logs import (
     ScoreRequest,
     Studies,
     SuiteName,
+    Trials,
     Workloads,
     read_and_score,
 )
@@ -37,6 +38,7 @@ def report(  # typer turns parameters into options
     compat: Compat = False,
     workloads: Workloads = None,
     studies: Studies = None,
+    trials: Trials = None,
     reference: Reference = None,
     resamples: Resamples = 10_000,
     seed: ResampleSeed = 0,
@@ -72,6 +74,7 @@ def report(  # typer turns parameters into options
         compat=compat,
         workloads=workloads,
         studies=studies,
+        trials=trials,
         reference=reference,
         resamples=resamples,
         seed=seed,

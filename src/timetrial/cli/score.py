@@ -17,6 +17,7 @@ from timetrial.cli.logs import (
     ScoreRequest,
     Studies,
     SuiteName,
+    Trials,
     Workloads,
     read_and_score,
 )
@@ -29,6 +30,7 @@ def score(  # typer turns parameters into options
     compat: Compat = False,
     workloads: Workloads = None,
     studies: Studies = None,
+    trials: Trials = None,
     reference: Reference = None,
     resamples: Resamples = 10_000,
     seed: ResampleSeed = 0,
@@ -54,6 +56,7 @@ def score(  # typer turns parameters into options
         compat=compat,
         workloads=workloads,
         studies=studies,
+        trials=trials,
         reference=reference,
         resamples=resamples,
         seed=seed,

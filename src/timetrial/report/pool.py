@@ -82,24 +82,20 @@ class Pool:
         return races
 
     def _study(self, trials: Sequence[TrialHistory], place: int, workload: SuiteWorkload) -> list[Race]:
+        table = self.report.table
+        cell = self.report.order[place], self.workloads.index(workload.name), self._slot(trials[0])
+        trials = trials[: table.trials[cell]]  # the surplus is not scored
         if self.report.rules.compat:
             times = [trial_times_compat(trial, workload) for trial in trials]
         else:
-            trials = trials[: self.suite.ruleset(self.report.ruleset).trials]
             times = [trial_times(trial, workload, self.budget(workload.name)) for trial in trials]
-        fastest = self._counted_trial(trials[0])
+        fastest = int(table.fastest_trial[cell])
         if fastest == -1:
             fastest = min(trials, key=lambda trial: _distance(trial, workload)).trial
         return [
             Race(place=place, history=trial, times=own, fastest=trial.trial == fastest)
             for trial, own in zip(trials, times, strict=True)
         ]
-
-    def _counted_trial(self, trial: TrialHistory) -> int:
-        """The number of the trial that counts in the study of `trial`, -1 for none."""
-        table = self.report.table
-        i, j = table.submissions.index(trial.submission), self.workloads.index(trial.workload)
-        return int(table.fastest_trial[i, j, self._slot(trial)])
 
     def _slot(self, trial: TrialHistory) -> int:
         """The position of a trial's study in the score's table; beyond its end where fewer studies were asked for."""
