@@ -13,6 +13,7 @@ import pytest
 
 from timetrial.records.trial_record import TrialRecord
 from timetrial.report.curves import curves, thinned
+from timetrial.report.export import svg_text
 from timetrial.report.hyperparameters import scatters
 from timetrial.report.page import html_page
 from timetrial.report.pool import Pool
@@ -248,3 +249,34 @@ def test_our_own_records_tell_where_time_and_code_came_from(small_pool: Pool, tm
     page = html_page(pool)
     for text in ("4711", "steady.py", "SHA-256 5eed", "torch 2.13.0", "processor: &lt;abacus&gt;", "cores: 2"):
         assert text in page
+
+
+NUMBERS = [np.nan, np.inf, -np.inf, 1.7e308, -1.7e308, 5e-324, 0.0, -1.0, 0.3, 0.5, 0.9, 0.95, 1e15]
+POINTS = [True, None, 3, 10**400, "x", "<b>", "", [1], 0.1, 0.2, np.nan, np.inf, 1e300, -1e300, 5e-324]
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_logs_hold_a_page_can_be_drawn(small_pool: Pool, seed: int, compat: bool) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.full(len(NUMBERS), 0.3))  # few kinds of number in one pool, others in the next
+
+    def two() -> np.ndarray:
+        return np.array([NUMBERS[i] for i in rng.choice(len(NUMBERS), 2, p=weights)])
+
+    trials = [
+        replace(
+            trial,
+            times=two(),
+            metrics={"validation/accuracy": two()},
+            hyperparameters={name: POINTS[rng.integers(len(POINTS))] for name in ("a", "b<")},
+        )
+        for trial in small_pool.trials
+        if trial.study == 0
+    ]
+    report = score_histories(trials, small_pool.suite, compat=compat, resamples=0)
+    pool = Pool(report=report, suite=small_pool.suite, trials=trials)
+    for text in (html_page(pool), svg_text(pool)):
+        drawn = re.findall(r' (?:d|x|y|transform|viewBox)="([^"]*)"', text)
+        assert drawn
+        assert not [value for value in drawn if "nan" in value or "inf" in value]

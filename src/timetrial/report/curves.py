@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from timetrial.report.palette import marker
 from timetrial.report.pool import Pool, Race
-from timetrial.report.svg import Axis, Frame, Scale, drawing, element, number
+from timetrial.report.svg import DRAWABLE, Axis, Frame, Scale, drawing, element, number
 from timetrial.suite import SuiteWorkload
 
 Floats = NDArray[np.float64]
 
 POINTS = 48
 """Points of a fastest trial's curve at most; 24 of another's. A pool of 3,850 trials then takes 2 MB."""
+
+
+_SHORTEST = 1e-6  # seconds that a time axis shows at least
 
 
 def thinned(values: Floats, points: int) -> NDArray[np.intp]:
@@ -34,10 +37,10 @@ def curves(pool: Pool, workload: str) -> Markup:
     rules = pool.suite.workload(workload)
     races = pool.races[workload]
     series = [(race, *_series(race, pool.metric(workload))) for race in races]
-    longest = max((float(times[-1]) for _, times, _ in series if len(times)), default=1.0)
+    longest = max([_SHORTEST, *(float(times[-1]) for _, times, _ in series if len(times))])
     unit, name = _unit(longest)
     frame = Frame(
-        x=Axis(scale=Scale(0.0, longest / unit * 1.02 or 1.0), label=f"submission time ({name})"),
+        x=Axis(scale=Scale(0.0, longest / unit * 1.02), label=f"submission time ({name})"),
         y=Axis(scale=_value_scale([values for race, _, values in series if race.fastest], rules), label=rules.metric),
     )
     faint: dict[int, list[str]] = defaultdict(list)
@@ -56,7 +59,7 @@ def curves(pool: Pool, workload: str) -> Markup:
                 "g", element("title", name_of), element("path", d=path, class_="line thin"), class_=f"s{race.place}"
             )
         )
-        if race.reached:
+        if race.reached and abs(race.times.seconds) <= DRAWABLE:
             x, y = float(frame.xs(race.times.seconds / unit)), float(frame.ys(_crossing(race, times, values)))
             text = f"{name_of}: target reached at {race.times.seconds:,.6g} s"
             d = f"M{number(x)} {number(y)}{marker(race.place)}"
@@ -78,10 +81,10 @@ def target_text(workload: SuiteWorkload) -> str:
 
 
 def _series(race: Race, metric: str) -> tuple[Floats, Floats]:
-    """Times and values of a trial where both are finite, in order of time."""
+    """Times and values of a trial where both can be drawn, in order of time."""
     history = race.history
     values = history.metrics.get(metric, np.full(len(history.times), np.nan))
-    known = np.isfinite(values) & np.isfinite(history.times)
+    known = (np.abs(values) <= DRAWABLE) & (np.abs(history.times) <= DRAWABLE)  # NaN is not
     times, values = history.times[known], values[known]
     order = np.argsort(times, kind="stable")
     return times[order], values[order]

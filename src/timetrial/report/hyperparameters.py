@@ -13,10 +13,11 @@ from markupsafe import Markup
 
 from timetrial.report.palette import marker
 from timetrial.report.pool import Pool, Race
-from timetrial.report.svg import Axis, Frame, Scale, drawing, element, join, number
+from timetrial.report.svg import DRAWABLE, Axis, Frame, Scale, drawing, element, join, number
 
 _CATEGORIES = 12
 _TICK_LENGTH = 14
+_FRACTIONS = (1e-6, 1e6)
 _WIDE = 20.0  # a positive range beyond it is shown on a log axis
 
 
@@ -55,16 +56,21 @@ def scatters(pool: Pool) -> Scatters:
 def _fraction_axis(pool: Pool) -> Axis:
     """Fractions of the budget on a log axis, with room above for the rail of misses."""
     fractions = [
-        race.times.seconds / pool.budget(workload)
+        _fraction(race, pool.budget(workload))
         for workload in pool.workloads
         for race in pool.races[workload]
-        if race.reached and race.times.seconds > 0
+        if race.reached
     ]
     low = min([*fractions, 0.5]) * 0.9
     high = max([*fractions, 1.0])
     scale = Scale(low, high * (high / low) ** 0.16, log=True)
     ticks = [(tick, f"{tick:.3g}") for tick in Scale(low, high * 1.001, log=True).ticks()]
     return Axis(scale=scale, label="time to target / budget", ticks=[*ticks, (_rail(scale), "missed")])
+
+
+def _fraction(race: Race, budget: float) -> float:
+    """Time over the budget; the public code's rules let it be anything, so it is kept within what an axis can show."""
+    return min(max(race.times.seconds, budget * _FRACTIONS[0]), budget * _FRACTIONS[1]) / budget
 
 
 def _rail(scale: Scale) -> float:
@@ -77,8 +83,7 @@ def _panel(
     paths: dict[tuple[int, int], list[str]] = defaultdict(list)
     rail = _rail(frame.y.scale)
     for (j, race, _), value in zip(found, numbers, strict=True):
-        seconds = race.times.seconds
-        fraction = seconds / pool.budget(pool.workloads[j]) if race.reached and seconds > 0 else rail
+        fraction = _fraction(race, pool.budget(pool.workloads[j])) if race.reached else rail
         x, y = float(frame.xs(value)) + _apart(race.place, len(pool.names)), float(frame.ys(fraction))
         paths[race.place, j].append(f"M{number(x)} {number(y)}{marker(race.place)}")
     border = float(frame.ys(frame.y.scale.high / (frame.y.scale.high / frame.y.scale.low) ** 0.1))
@@ -122,10 +127,11 @@ def _is_scalar(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    """Whether a value is a number that an axis can show; others become categories."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
-        return bool(np.isfinite(float(value))) and abs(value) < 1e300
+        return value == 0 or 1 / DRAWABLE <= abs(float(value)) <= DRAWABLE
     except OverflowError:  # an integer of hundreds of digits
         return False
 

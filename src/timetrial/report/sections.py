@@ -104,7 +104,9 @@ def tuning_costs(pool: Pool) -> Sequence[tuple[str, Sequence[str]]]:
         for j, workload in enumerate(pool.workloads)
     ]
     bases = costs[:, : len(pool.report.workloads)]
-    totals = ["not recorded" if np.isnan(total) else format_seconds(total) for total in bases.sum(axis=1)]
+    with np.errstate(over="ignore", invalid="ignore"):  # broken logs: huge times, and infinities of both signs
+        sums = bases.sum(axis=1)
+    totals = ["not recorded" if np.isnan(total) else format_seconds(total) for total in sums]
     return [*rows, ("all base workloads", totals)]
 
 

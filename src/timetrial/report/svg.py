@@ -12,6 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+DRAWABLE = 1e15
+"""Larger magnitudes stay out of drawings: scales are computed without overflow, and no metric or time means them."""
+
+_NEARBY = (-9.0, 10.0)  # fractions of the plot area
+
 
 def element(name: str, *children: str, **attributes: object) -> Markup:
     """One SVG element. Text is escaped unless it is markup already; attributes that are None are left out.
@@ -131,12 +136,12 @@ class Frame:
         return self.height - self.top - self.bottom
 
     def xs(self, values: ArrayLike) -> Floats:
-        """Horizontal places of values."""
-        return self.left + self.inner_width * self.x.scale.fractions(values)
+        """Horizontal places of values; what is far outside the plot area is brought nearer."""
+        return self.left + self.inner_width * np.clip(self.x.scale.fractions(values), *_NEARBY)
 
     def ys(self, values: ArrayLike) -> Floats:
         """Vertical places of values, larger ones higher up; what is far outside is brought nearer."""
-        return self.top + self.inner_height * (1 - np.clip(self.y.scale.fractions(values), -9.0, 10.0))
+        return self.top + self.inner_height * (1 - np.clip(self.y.scale.fractions(values), *_NEARBY))
 
     def path(self, x: ArrayLike, y: ArrayLike, *, class_: str) -> Markup:
         """A line through points."""
