@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,19 @@ def test_svg_is_well_formed_and_holds_every_name(small_pool: Pool) -> None:
     assert "0.11" in words
     assert "—" in words
     assert "var(" not in text, "converters do not know CSS variables"
+
+
+def test_names_that_are_no_text_do_not_break_a_file(
+    small_pool: Pool, suite_file: Path, tmp_path: Path
+) -> None:
+    name = "caf\udce9\x01"  # as Python reads a folder's name that is not UTF-8
+    trials = [replace(trial, submission=name) for trial in small_pool.trials if trial.submission == "steady"]
+    write_algoperf_logs(trials, tmp_path / "logs")
+    for ending in ("html", "svg", "md", "csv"):
+        path = tmp_path / f"out.{ending}"
+        assert report(str(tmp_path / "logs"), "--suite", str(suite_file), "--output", str(path)) == 0
+        assert "caf" in path.read_text(encoding="utf-8")
+    ET.parse(tmp_path / "out.svg")
 
 
 def test_png_needs_its_extra(small_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,11 +136,11 @@ def _content(pool: Pool, chosen: str) -> bytes:
     if chosen == "html":
         from timetrial.report.page import html_page
 
-        return html_page(pool).encode()
+        return html_page(pool).encode(errors="replace")  # a folder's name may hold what is no text
     if chosen == "png":
         return export.png_bytes(pool)
     text = {"svg": export.svg_text, "csv": export.csv_text, "md": export.markdown}[chosen]
-    return text(pool).encode()
+    return text(pool).encode(errors="replace")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -45,7 +45,10 @@ def shade(ratio: float) -> float:
 
 
 def standalone(pool: Pool) -> str:
-    """Performance profiles and the heat map below them: one SVG file that needs nothing else."""
+    """Performance profiles and the heat map below them: one SVG file that needs nothing else.
+
+    Control characters in names, which XML has no way to write, are replaced.
+    """
     frame = profile_frame(pool.report.rules.r_max, by_steps=False)
     longest = max(map(len, pool.names))
     column = max(70.0, 6.4 * longest + 16)
@@ -65,7 +68,8 @@ def standalone(pool: Pool) -> str:
     )
     label = f"Performance profiles and times to target, {pool.report.suite}"
     size = {"width": width, "height": height, "xmlns": "http://www.w3.org/2000/svg"}
-    return f"{drawing((width, height), *body, label=label, **size)}\n"
+    text = f"{drawing((width, height), *body, label=label, **size)}\n"
+    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
 
 
 def _legend(pool: Pool) -> list[Markup]:
