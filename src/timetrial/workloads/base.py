@@ -64,7 +64,10 @@ class Evaluation(Protocol):
 
 
 class TorchWorkload(Protocol):
-    """The PyTorch half of a workload: pure functions of their arguments, but for PyTorch's generators."""
+    """The PyTorch half of a workload: pure functions of their arguments, but for PyTorch's generators.
+
+    Nothing in `forward` and `loss` waits for the device. Classes inherit from this one for the default of `split`.
+    """
 
     def build_model(self) -> nn.Module:
         """Build and initialise the model on the CPU, drawing on PyTorch's global generator."""
@@ -86,13 +89,28 @@ class TorchWorkload(Protocol):
     def evaluation(self) -> Evaluation:
         """Start an evaluation of one split."""
 
+    def split(self, batch: Batch, size: int) -> Iterator[Batch]:
+        """Yield a batch in pieces of `size` examples, the last maybe smaller, for `timetrial.api.Task.backward`.
+
+        Every tensor is cut along its first axis; a workload whose batches are no stacks of examples overrides this.
+        The pieces' `per_example` losses in a row must be those of the whole batch.
+        """
+        for start in range(0, len(next(iter(batch.values()))), size):
+            yield {name: tensor[start : start + size] for name, tensor in batch.items()}
+
 
 class Workload(ABC, Generic[Config]):
     """Dataset, model, loss and metrics at one preset; a variant is a change to the configuration."""
 
     loss_type: ClassVar[LossType]
     presets: ClassVar[Mapping[str, Any]]
-    """Configuration by preset: `full` (the published benchmark), `mini` (a core's minutes), `tiny` (tests)."""
+    """Configuration by preset: `full` (the published benchmark), `mini` (a core's minutes), `tiny` (tests).
+
+    On one CPU core, a training step on a batch of `batch_sizes` takes 5 to 40 ms at `mini` and less than 5 ms at
+    `tiny`; at `mini` less than a tenth of it is AdamW's (`benchmarks/workload_steps.py`).
+    """
+    batch_sizes: ClassVar[Mapping[str, int]] = {}
+    """Default batch size by preset, for timings and tests: what a race uses is its suite's to say."""
     variants: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """By the variant's suffix: a function from the base's configuration to the variant's."""
 
