@@ -1,6 +1,6 @@
 """Time a training step of the workloads: milliseconds of forward pass, backward pass and optimizer.
 
-    python benchmarks/workload_steps.py [--workload ogbg_silu ...] [--preset mini] [--batch-size 64] [--compile] [--json]
+    python benchmarks/workload_steps.py [--workload ogbg_silu] [--preset mini] [--batch-size 64] [--compile] [--json]
 
 By default every workload of the benchmark, one CPU thread and, where there is one, the accelerator; random batches,
 PyTorch's AdamW. `--compile` times the compiled model beside the eager one. On the CPU a part's figure is its CPU time,
@@ -16,7 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -125,13 +125,13 @@ def train_steps(
     for _ in range(WARM_UP + steps):
         started = time.perf_counter()
         marks = [mark()]
-        optimizer.zero_grad()
         logits = half.forward(model, batch, train=True, update_batch_norm=True, dropout=None)
         loss = half.loss(batch, logits).mean
         marks.append(mark())
         loss.backward()
         marks.append(mark())
         optimizer.step()
+        optimizer.zero_grad()
         marks.append(mark())
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -198,17 +198,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     if not options.json:
         print(header())
-    for name in options.workload or BASES:
-        for device in devices():
-            for compiled in (False, True) if options.compile else (False,):
-                try:
-                    timing = time_workload(
-                        name, options.preset, options.batch_size, options.steps, device, compiled=compiled
-                    )
-                except UserError as error:
-                    raise SystemExit(f"error: {error}") from None
-                versions = {"torch": torch.__version__}
-                print(json.dumps({**asdict(timing), **versions}) if options.json else line(timing), flush=True)
+    try:
+        for name, device in product(options.workload or BASES, devices()):
+            for compiled in (False, True)[: 1 + options.compile]:
+                timing = time_workload(
+                    name, options.preset, options.batch_size, options.steps, device, compiled=compiled
+                )
+                as_json = json.dumps({**asdict(timing), "torch": torch.__version__})
+                print(as_json if options.json else line(timing), flush=True)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

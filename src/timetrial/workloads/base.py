@@ -106,11 +106,15 @@ class Workload(ABC, Generic[Config]):
     presets: ClassVar[Mapping[str, Any]]
     """Configuration by preset: `full` (the published benchmark), `mini` (a core's minutes), `tiny` (tests).
 
-    On one CPU core, a training step on a batch of `batch_sizes` takes 5 to 40 ms at `mini` and less than 5 ms at
-    `tiny`; at `mini` less than a tenth of it is AdamW's (`benchmarks/workload_steps.py`).
+    For the published workloads, a training step of one CPU core on a batch of `batch_sizes` takes 5 to 40 ms at
+    `mini` and less than 5 ms at `tiny`; of `mini`'s, AdamW takes less than a tenth.
     """
     batch_sizes: ClassVar[Mapping[str, int]] = {}
-    """Default batch size by preset, for timings and tests: what a race uses is its suite's to say."""
+    """Default batch size by preset, for timings and tests; what a race uses is its suite's to say.
+
+    What a step on it takes stands beside it: `benchmarks/workload_steps.py`, PyTorch 2.13.0, CPU time on one of two
+    shared cloud cores, the smallest of 60 steps; medians were up to a tenth more.
+    """
     variants: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """By the variant's suffix: a function from the base's configuration to the variant's."""
 

@@ -3,11 +3,11 @@
 Source: Naumov et al. 2019, "Deep Learning Recommendation Model for Personalization and Recommendation Systems"
 (arXiv 1906.00091); sizes and details: spec: workloads/criteo1tb.md.
 
-Memory at full size: the table has 4,194,304 rows of 128 in float32, 2.1 GB (2 GiB), and is dense, as published. With
-AdamW it is there four times, 8.6 GB: weights, gradient and the two moments. For the time of a forward and backward
-pass come the copy that joins its four parameters and the gradient of that copy, 4.3 GB more: some 13 GB before the
-first activation, on a CPU or an accelerator. Embedded and multiplied, an example is about 60 kB of activations, 16 GB
-for the published batch of 262,144; a batch that does not fit is `micro_batch`'s (`timetrial.api.Task.backward`).
+Memory at full size: the table has 4,194,304 rows of 128 in float32, 2.1 GB, and is dense, as published. With AdamW it
+is there four times, 8.6 GB: weights, gradient, two moments; the forward pass joins the table's four parameters in a
+copy that is gone before the gradient comes. AdamW's update of whole lists of parameters holds a fifth for a moment,
+10.7 GB (measured on the CPU with a quarter of the rows). Activations are some 50 kB an example, 13 GB for the
+published batch of 262,144; a batch that does not fit is what `micro_batch` is for (`timetrial.api.Task.backward`).
 """
 
 from __future__ import annotations

@@ -40,9 +40,7 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
         "full": FinewebeduLmConfig(
             vocabulary=50_257, width=1024, heads=8, feed_forward=4096, layers=12, sequence_length=1024
         ),
-        "mini": FinewebeduLmConfig(
-            vocabulary=1024, width=96, heads=4, feed_forward=192, layers=4, sequence_length=128
-        ),
+        "mini": FinewebeduLmConfig(vocabulary=1024, width=96, heads=4, feed_forward=192, layers=4, sequence_length=128),
         "tiny": FinewebeduLmConfig(vocabulary=64, width=16, heads=2, feed_forward=32, layers=2, sequence_length=16),
     }
     batch_sizes = {"mini": 4, "tiny": 8}

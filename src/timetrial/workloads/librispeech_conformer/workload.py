@@ -50,7 +50,7 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
             vocabulary=CHARACTER_VOCABULARY,
             width=64,
             subsampling_channels=8,
-            blocks=3,
+            blocks=2,
             heads=2,
             alphabet=ALPHABET,
         ),

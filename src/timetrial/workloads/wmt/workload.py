@@ -75,7 +75,7 @@ class Wmt(Workload[WmtConfig]):
         ),
         "tiny": WmtConfig(vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"),
     }
-    batch_sizes = {"mini": 16, "tiny": 8}
+    batch_sizes = {"mini": 14, "tiny": 8}
     """FIGURES"""
     variants = {
         "post_ln": lambda config: replace(config, pre_norm=False),
