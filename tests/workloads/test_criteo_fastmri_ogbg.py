@@ -305,19 +305,3 @@ def test_workloads_are_listed_without_pytorch():
     code = f"import sys, json\nfor name in {modules}: __import__(name)\nprint(json.dumps('torch' in sys.modules))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(output) is False
-
-
-@pytest.mark.slow
-@every_variant
-def test_compiles_without_graph_breaks(base, variant):
-    workload, half, model = build(base, variant)
-    batch = batch_of(workload)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    results = []
-    for module in (model, compiled):
-        model.zero_grad()
-        logits = forward(half, module, batch, train=True, dropout=0.0)
-        half.loss(batch, logits).mean.backward()
-        results.append([logits, *(parameter.grad.clone() for parameter in model.parameters())])
-    for eager, other in zip(*results, strict=True):
-        torch.testing.assert_close(other, eager, rtol=1e-4, atol=1e-5)

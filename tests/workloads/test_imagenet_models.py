@@ -249,12 +249,3 @@ def test_random_batches_have_the_preset_s_shapes(workload, preset):
 def test_data_say_that_there_is_no_pipeline(workload):
     with pytest.raises(UserError, match="no input pipeline"):
         workload("full").data()
-
-
-@pytest.mark.parametrize(
-    ("workload", "variant"), [(ImagenetResnet, None), (ImagenetVit, "map"), (ImagenetVit, "post_ln")]
-)
-def test_models_compile_without_graph_breaks(workload, variant):
-    half, model, batch = build(workload, variant)
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    torch.testing.assert_close(run(half, compiled, batch, train=True), run(half, model, batch, train=True))

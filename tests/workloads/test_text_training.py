@@ -84,32 +84,6 @@ def test_every_call_sets_the_mode(workload_class: type[Any], variant: str | None
 
 
 @cases
-def test_no_graph_breaks(workload_class: type[Any], variant: str | None) -> None:
-    tiny = Tiny(workload_class, variant)
-    expected = tiny.forward()
-    torch.compiler.reset()
-    tiny.model = torch.compile(tiny.model, backend="eager", fullgraph=True)
-    torch.testing.assert_close(tiny.forward(), expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("workload_class", "variant"), [(Wmt, None), (FinewebeduLm, None)])
-@pytest.mark.filterwarnings("default")  # inductor warns of things of its own
-def test_compiled_equals_eager(workload_class: type[Any], variant: str | None) -> None:
-    tiny = Tiny(workload_class, variant)
-    gradients = []
-    for compiled in (False, True):
-        tiny.model.zero_grad()
-        if compiled:
-            torch.compiler.reset()
-            tiny.model.compile(fullgraph=True)
-        tiny.workload.loss(tiny.batch, tiny.forward()).mean.backward()
-        gradients.append([parameter.grad.clone() for parameter in tiny.model.parameters()])
-    for eager, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(other, eager, rtol=1e-4, atol=1e-6)
-
-
-@cases
 def test_building_draws_on_the_global_generator_alone(workload_class: type[Any], variant: str | None) -> None:
     first, second = (Tiny(workload_class, variant).model.state_dict() for _ in range(2))
     assert first.keys() == second.keys()

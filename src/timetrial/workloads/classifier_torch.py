@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from timetrial.workloads.base import Config, Evaluation
+from timetrial.workloads.base import Config, Evaluation, TorchWorkload
 from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import softmax_cross_entropy
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from timetrial.api import Batch, Loss, ParameterKind
 
 
-class ClassifierTorch(ABC, Generic[Config]):
+class ClassifierTorch(TorchWorkload, ABC, Generic[Config]):
     """Implements `timetrial.workloads.base.TorchWorkload` but for `build_model`.
 
     The model maps `inputs` to logits (n, classes).

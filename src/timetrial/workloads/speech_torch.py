@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic
 from torch import nn
 
 from timetrial.errors import UserError
-from timetrial.workloads.base import Evaluation
+from timetrial.workloads.base import Evaluation, TorchWorkload
 from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.spectrogram import FRAME_SAMPLES, valid_frames
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from timetrial.api import Batch, Loss, ParameterKind
 
 
-class SpeechTorch(ABC, Generic[SpeechConfigT]):
+class SpeechTorch(TorchWorkload, ABC, Generic[SpeechConfigT]):
     """Implements `timetrial.workloads.base.TorchWorkload` but for `build_model`.
 
     The model is called with sounds (n, samples), their lengths (n,) and a dropout rate, returns logits

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.dropout import Chain, Dropout, TakesDropoutRate
 from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from timetrial.workloads.criteo1tb.workload import CriteoConfig
 
 
-class CriteoTorch:
+class CriteoTorch(TorchWorkload):
     """The PyTorch half of `criteo1tb`; implements `timetrial.workloads.base.TorchWorkload`."""
 
     def __init__(self, config: CriteoConfig) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.dropout import Chain, ChannelDropout, TakesDropoutRate
 from timetrial.workloads.layers.initializers import lecun_truncated_
 from timetrial.workloads.layers.kinds import parameter_kinds
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from timetrial.workloads.fastmri.workload import FastmriConfig
 
 
-class FastmriTorch:
+class FastmriTorch(TorchWorkload):
     """The PyTorch half of `fastmri`; implements `timetrial.workloads.base.TorchWorkload`."""
 
     def __init__(self, config: FastmriConfig) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
 from timetrial.errors import UserError
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.projections import Projection
@@ -30,7 +31,7 @@ _EPSILON = 1e-6
 _ROTARY_BASE = 500_000.0
 
 
-class FinewebeduLmTorch:
+class FinewebeduLmTorch(TorchWorkload):
     """The PyTorch half of `finewebedu_lm`."""
 
     def __init__(self, config: FinewebeduLmConfig) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.errors import UserError
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import softmax_cross_entropy
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from timetrial.workloads.wmt.workload import Detokenize, WmtConfig
 
 
-class WmtTorch:
+class WmtTorch(TorchWorkload):
     """The PyTorch half of `wmt`."""
 
     def __init__(self, config: WmtConfig, detokenize: Detokenize | None = None) -> None:
