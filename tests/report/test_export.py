@@ -73,9 +73,7 @@ def test_svg_is_well_formed_and_holds_every_name(small_pool: Pool) -> None:
     assert "var(" not in text, "converters do not know CSS variables"
 
 
-def test_names_that_are_no_text_do_not_break_a_file(
-    small_pool: Pool, suite_file: Path, tmp_path: Path
-) -> None:
+def test_names_that_are_no_text_do_not_break_a_file(small_pool: Pool, suite_file: Path, tmp_path: Path) -> None:
     name = "caf\udce9\x01"  # as Python reads a folder's name that is not UTF-8
     trials = [replace(trial, submission=name) for trial in small_pool.trials if trial.submission == "steady"]
     write_algoperf_logs(trials, tmp_path / "logs")
