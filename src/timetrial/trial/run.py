@@ -87,7 +87,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
         model=model,
         algorithm=algorithm,
         task=task,
-        stream=BatchStream(data.train_source(seeds.stream("data"), batch_size), device, clock),
+        stream=BatchStream(data.train_source(seeds.stream("data"), batch_size), batch_size, device, clock),
         clock=clock,
         seeds=seeds,
         device=device,
