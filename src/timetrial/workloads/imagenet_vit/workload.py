@@ -51,7 +51,9 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
         "tiny": ImagenetVitConfig(image_size=16, classes=10, patch=4, width=16, depth=2, hidden=32, heads=2),
     }
     batch_sizes = {"mini": 64, "tiny": 8}
-    """FIGURES"""
+    """A step takes 32 ms at `mini`, of which AdamW 2.8, and 2.3 ms at `tiny`. The sketch's `mini` (spec:
+    mini_suite.md), patches of 4 pixels and depth 5, took 108 ms with 32 images.
+    """
     variants = {
         "glu": lambda config: replace(config, gated=True),
         "post_ln": lambda config: replace(config, post_norm=True),

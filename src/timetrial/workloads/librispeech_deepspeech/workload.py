@@ -68,8 +68,8 @@ class LibrispeechDeepspeech(SpeechWorkload[DeepspeechConfig]):
             alphabet=ALPHABET,
         ),
     }
-    batch_sizes = {"mini": 8, "tiny": 4}
-    """FIGURES"""
+    batch_sizes = {"mini": 8, "tiny": 2}
+    """A step takes 26 ms at `mini`, of which AdamW 1.6, and 3.4 ms at `tiny`."""
     variants = {
         "tanh": lambda config: replace(config, activation="tanh"),
         "no_resnet": lambda config: replace(config, residual=False),

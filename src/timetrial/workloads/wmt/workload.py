@@ -76,7 +76,9 @@ class Wmt(Workload[WmtConfig]):
         "tiny": WmtConfig(vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"),
     }
     batch_sizes = {"mini": 14, "tiny": 8}
-    """FIGURES"""
+    """A step takes 33 ms at `mini`, of which AdamW 2.9, and 3.0 ms at `tiny`. With the sketch's width of 128 (spec:
+    mini_suite.md) AdamW took 11 % of a step of 37 ms.
+    """
     variants = {
         "post_ln": lambda config: replace(config, pre_norm=False),
         "attention_temp": lambda config: replace(config, attention_temperature=4.0),
