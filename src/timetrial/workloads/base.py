@@ -66,7 +66,7 @@ class Evaluation(Protocol):
 class TorchWorkload(Protocol):
     """The PyTorch half of a workload: pure functions of their arguments, but for PyTorch's generators.
 
-    `forward` and `loss` do not wait for the device. Classes inherit from this one for the default of `split`.
+    Nothing in `forward` and `loss` waits for the device. Classes inherit from this one for the default of `split`.
     """
 
     def build_model(self) -> nn.Module:
