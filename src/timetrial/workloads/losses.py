@@ -73,7 +73,7 @@ def ctc_loss(
     examples of weight other than 0 and a target that is not empty (spec librispeech_conformer.md, 3).
     An example with too few steps for its target has an infinite loss; one with a token id that does not exist, or
     with NaN among its real steps, has a loss of NaN. An example of weight 0 has loss and gradient 0, whatever it
-    holds.
+    holds. On an accelerator, PyTorch's kernel reads the lengths on the host and so waits for the device.
     """
     tokens = logits.shape[-1]
     counted = None if weights is None else weights != 0

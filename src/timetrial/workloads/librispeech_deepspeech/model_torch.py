@@ -41,7 +41,8 @@ class DeepspeechTorch(SpeechTorch["DeepspeechConfig"]):
 class Deepspeech(nn.Module):
     """Log-mel spectrogram, subsampling, recurrent blocks, feed-forward blocks, norm, linear.
 
-    Maps sounds (n, samples) to logits (n, steps, tokens).
+    Maps sounds (n, samples) to logits (n, steps, tokens). `torch.compile` leaves the library's LSTM kernel to eager
+    mode, which breaks the graph there; all else, and with `torch._dynamo.config.allow_rnn` everything, is one graph.
     Source: Amodei et al. 2016, figure 1; spec librispeech_deepspeech.md, 2.
     """
 
