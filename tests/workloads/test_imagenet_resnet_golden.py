@@ -1,6 +1,5 @@
 """ResNet-50 and its variants equal the public benchmark's (golden/imagenet_resnet*.json)."""
 
-from collections import Counter
 from copy import deepcopy
 
 import pytest
@@ -43,9 +42,6 @@ def test_parameters_and_buffers_are_the_reference_s(shared, variant):
     assert_parameters(model, golden)
     buffers = [[name, list(b.shape), str(b.dtype).removeprefix("torch."), True] for name, b in model.named_buffers()]
     assert buffers == golden.content["buffers"]
-    assert half.output_parameters(model) == set(golden.content["output_params"])
-    kinds = Counter(kind.name for kind in half.parameter_kinds(model).values())
-    assert kinds == golden.content["parameter_type_counts"]
 
 
 def test_evaluation(case):

@@ -1,6 +1,5 @@
 """ViT-S/16 and its variants equal the public benchmark's (golden/imagenet_vit*.json)."""
 
-from collections import Counter
 from copy import deepcopy
 
 import numpy as np
@@ -45,14 +44,6 @@ def test_parameters_are_the_reference_s(shared, variant):
         model = half.build_model()
     assert_parameters(model, golden)
     assert [name for name, _ in model.named_buffers()] == golden.content["buffers"] == []
-    assert half.output_parameters(model) == set(golden.content["output_params"])
-    kinds = Counter(kind.name for kind in half.parameter_kinds(model).values())
-    expected = Counter(golden.content["parameter_type_counts"])
-    if variant == "map":
-        # The reference tells kinds by names, and the pooling attention's do not say "attention".
-        expected += Counter(ATTENTION_Q=1, ATTENTION_KV=1, ATTENTION_OUT=1, ATTENTION_BIAS=3)
-        expected -= Counter(WEIGHT=3, BIAS=3)
-    assert kinds == expected
 
 
 def test_evaluation(case):
