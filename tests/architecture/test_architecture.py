@@ -44,6 +44,7 @@ FRAMEWORK_FREE = [
     "timetrial.workloads.digits_mlp.workload",
     "timetrial.workloads.digits_resnet.workload",
     "timetrial.algorithms.registry",
+    "timetrial.compat.parameter_types",
     "timetrial.launch.plan",
     "timetrial.launch.execute",
 ]

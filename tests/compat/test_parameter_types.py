@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -242,9 +240,3 @@ def test_rules(name: str, kind: ParameterKind | str) -> None:
             parameter_types([name])
     else:
         assert parameter_types([name]) == {name: kind}
-
-
-def test_no_framework_is_needed() -> None:
-    code = "import sys, timetrial.compat.parameter_types; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 import numpy as np
 
 from timetrial.errors import UnknownNameError, UserError
+from timetrial.workloads.batches import check_fields
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from timetrial.api import Batch, Loss, LossType, ParameterKind
+    from timetrial.workloads.batches import Fields
 
 Split: TypeAlias = Literal["train", "validation", "test"]
 HostBatch: TypeAlias = dict[str, np.ndarray]
@@ -109,6 +111,17 @@ class Workload(ABC, Generic[Config]):
             f"{name}: this release has the model but no input pipeline yet, so that it cannot be raced; "
             "`timetrial list workloads` shows what can"
         )
+
+    @abstractmethod
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be, for training and evaluation."""
+
+    def check_batch(self, batch: HostBatch) -> None:
+        """Raise UserError, naming the array, what was expected and what was found, where a batch is no good.
+
+        Reads every value: see `timetrial.workloads.batches` for when that is done.
+        """
+        check_fields(self.batch_fields(), batch)
 
     @abstractmethod
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:

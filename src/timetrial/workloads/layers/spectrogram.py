@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from timetrial.workloads.layers.padding import valid_positions
+from timetrial.workloads.speech import FRAME_SAMPLES
 
 SAMPLE_RATE = 16_000
 """Samples a second."""
 FRAME_STEP = 160
 """Samples from one frame's start to the next: 10 ms."""
-FRAME_SAMPLES = 401
-"""Samples a frame covers: a window of 25 ms, and one more that the pre-emphasis was meant for."""
 MEL_BINS = 80
 
 _WINDOW = 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +41,8 @@ class MeanAveragePrecisionEvaluation:
 
     The published batches always end in a padding graph whose labels are given as 0, so that every task has a 0;
     here the padding is dropped and one such row put back at the end, which makes the result independent of how the
-    split is cut into batches. A score that is not a number ranks last.
+    split is cut into batches. One score that is not a number makes the ranking, and so the metric, NaN; in the
+    accuracy it counts as wrong.
     """
 
     def __init__(self, workload: TorchWorkload) -> None:
@@ -57,12 +59,12 @@ class MeanAveragePrecisionEvaluation:
         logits = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
         loss = self._workload.loss(batch, logits)
         labels, labelled = batch["targets"], batch["weights"] != 0
-        correct = ((logits > 0) == (labels == 1)) & labelled
+        correct = ((logits > 0) == (labels == 1)) & labelled & ~logits.isnan()
         sums = torch.stack([correct.sum().double(), loss.summed.double(), labelled.sum().double()])
         self._sums = sums if self._sums is None else self._sums + sums
         # The first padding graph owns at least one node, and those after it own none.
         graphs = int(batch["n_node"].nonzero().max())
-        self._scores.append(logits[:graphs].float().sigmoid().nan_to_num(nan=0.0).cpu().numpy())
+        self._scores.append(logits[:graphs].float().sigmoid().cpu().numpy())
         self._labels.append(labels[:graphs].cpu().numpy())
         self._labelled.append(labelled[:graphs].cpu().numpy())
         self.examples += graphs
@@ -70,16 +72,15 @@ class MeanAveragePrecisionEvaluation:
     def result(self) -> dict[str, float]:
         """Return `mean_average_precision` (NaN if no task counts), `accuracy` and `loss` (means over labels)."""
         assert self._sums is not None, "result() before the first update()"
-        padding = np.zeros((1, self._labels[0].shape[1]))
-        precisions = average_precisions(
-            np.concatenate([*self._scores, padding]),
-            np.concatenate([*self._labels, padding]),
-            np.concatenate([*self._labelled, padding != 0]),
-        )
-        counted = precisions[~np.isnan(precisions)]
         correct, loss, labels = self._sums.tolist()
-        return {
-            "mean_average_precision": float(counted.mean()) if len(counted) else float("nan"),
-            "accuracy": correct / labels,
-            "loss": loss / labels,
-        }
+        return {"mean_average_precision": self._precision(), "accuracy": correct / labels, "loss": loss / labels}
+
+    def _precision(self) -> float:
+        padding = np.zeros((1, self._labels[0].shape[1]))
+        scores = np.concatenate([*self._scores, padding])
+        labelled = np.concatenate([*self._labelled, padding != 0])
+        if np.isnan(scores[labelled]).any():
+            return math.nan
+        precisions = average_precisions(scores, np.concatenate([*self._labels, padding]), labelled)
+        counted = precisions[~np.isnan(precisions)]
+        return float(counted.mean()) if len(counted) else math.nan
