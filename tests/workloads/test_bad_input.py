@@ -200,7 +200,7 @@ def test_values_out_of_range(base: str) -> None:
         for value in (limit for limit in limits if limit is not None):
             broken = array.astype(np.int64) if array.dtype == bool else array.copy()
             broken.reshape(-1)[-1] = value
-            refused(workload, rf"^batch, {name}: expected .*, found {value:g}", **{name: broken})
+            refused(workload, rf"^batch, {name}: expected .*, found {value:.10g}", **{name: broken})
             tried += 1
     assert tried >= 2
 

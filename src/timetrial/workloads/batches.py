@@ -182,9 +182,9 @@ def _bounds(field: Field, dtype: np.dtype, sizes: Mapping[str, int]) -> tuple[fl
 def _range(field: Field, high: float | np.ndarray) -> str:
     """Say which values are allowed."""
     what = "integers" if field.kind in {"integers", "labels"} else "finite numbers"
-    limits = [] if field.at_least is None else [f"at least {field.at_least:g}"]
+    limits = [] if field.at_least is None else [f"at least {field.at_least:.10g}"]
     if isinstance(high, np.ndarray):
         limits.append("at most their column's largest")
     elif field.at_most is not None or field.below is not None:
-        limits.append(f"at most {high:g}")
+        limits.append(f"at most {high:.10g}")
     return " ".join([what, " and ".join(limits)]).strip()

@@ -64,7 +64,8 @@ class MeanAveragePrecisionEvaluation:
         self._sums = sums if self._sums is None else self._sums + sums
         # The first padding graph owns at least one node, and those after it own none.
         graphs = int(batch["n_node"].nonzero().max())
-        self._scores.append(logits[:graphs].float().sigmoid().cpu().numpy())
+        # Rounded from double: the last bit of a float32 sigmoid depends on its place in the batch, which breaks ties.
+        self._scores.append(logits[:graphs].double().sigmoid().float().cpu().numpy())
         self._labels.append(labels[:graphs].cpu().numpy())
         self._labelled.append(labelled[:graphs].cpu().numpy())
         self.examples += graphs
