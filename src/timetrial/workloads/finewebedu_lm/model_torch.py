@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
 from timetrial.errors import UserError
+from timetrial.workloads.layers.heads import merge_heads
 from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.projections import Projection
@@ -141,7 +142,7 @@ class Attention(nn.Module):
         keys = unit(rotate(keys, rotations))
         queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=1.0)
-        return self.w_out(attended.transpose(1, 2).flatten(2))
+        return self.w_out(merge_heads(attended))
 
 
 class GatedFeedForward(nn.Module):
