@@ -1,7 +1,9 @@
 """What the harness costs on the clock: the same model, data and optimizer in the harness and in a bare loop.
 
-Both run interleaved in one process, in short turns, so that a noisy machine disturbs both alike. The harness's loop
-and the bare loop do the same training; the difference of their median step times is the harness.
+Both run interleaved in one process, in short turns, so that a noisy machine disturbs both alike. The training itself
+(batch, forward, loss, backward, update) is the same calls in both, and each call is timed; what is left of a turn is
+what holds them together. Harness is what is left in the harness's loop beyond what is left in the bare one: so the
+training's own noise, which is far larger, cancels exactly.
 
     python benchmarks/harness_overhead.py [--json] [--turns 40]
 """
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +34,26 @@ from timetrial.trial.loop import Trial
 from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import BatchStream, to_device
 from timetrial.trial.task import TrialTask
+from timetrial.workloads.base import HostBatch
 from timetrial.workloads.losses import softmax_cross_entropy
 from timetrial.workloads.sources import ArraySource
 
 CPU = torch.device("cpu")
 CLASSES = 10
+
+
+class Meter:
+    """Adds up the time of the calls that are the training itself."""
+
+    def __init__(self) -> None:
+        self.spent = 0
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the function and time it."""
+        began = time.perf_counter_ns()
+        result = function(*arguments)
+        self.spent += time.perf_counter_ns() - began
+        return result
 
 
 @dataclass(frozen=True)
@@ -51,16 +69,17 @@ class Case:
 
 CASES = (
     Case(0.3, width=64, hidden=64, batch_size=32, steps_a_turn=200),
-    Case(1.0, width=256, hidden=400, batch_size=64, steps_a_turn=60),
-    Case(10.0, width=1024, hidden=1400, batch_size=160, steps_a_turn=10),
+    Case(1.0, width=256, hidden=256, batch_size=64, steps_a_turn=60),
+    Case(10.0, width=1024, hidden=1024, batch_size=64, steps_a_turn=10),
 )
 
 
 class Perceptron:
     """A workload of this benchmark; implements `timetrial.workloads.base.TorchWorkload` but for evaluation."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, meter: Meter) -> None:
         self.case = case
+        self.meter = meter
 
     def build_model(self) -> nn.Module:
         """Build it."""
@@ -82,11 +101,11 @@ class Perceptron:
         """Run the model."""
         if model.training is not train:
             model.train(train)
-        return model(batch["inputs"])
+        return self.meter(model, batch["inputs"])
 
     def loss(self, batch, logits, *, label_smoothing=0.0) -> Loss:  # type: ignore[no-untyped-def]
         """Return the softmax cross entropy."""
-        return softmax_cross_entropy(logits, batch["targets"], label_smoothing=label_smoothing)
+        return self.meter(softmax_cross_entropy, logits, batch["targets"])
 
 
 def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
@@ -94,8 +113,19 @@ def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=True)
 
 
+class MeteredSource:
+    """The data that both loops train on."""
+
+    def __init__(self, case: Case, meter: Meter) -> None:
+        self._source, self._meter = source_of(case), meter
+
+    def batch(self, index: int) -> HostBatch:
+        """Return a batch, timed."""
+        return self._meter(self._source.batch, index)
+
+
 def source_of(case: Case) -> ArraySource:
-    """Return the data that both loops train on."""
+    """Return random data."""
     random = np.random.default_rng(0)
     arrays = {
         "inputs": random.standard_normal((4096, case.width), dtype=np.float32),
@@ -107,6 +137,9 @@ def source_of(case: Case) -> ArraySource:
 class Algorithm:
     """AdamW as a submission writes it."""
 
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+
     def setup(self, task, hyperparameters: Hyperparameters) -> None:  # type: ignore[no-untyped-def]
         """Build the optimizer."""
         self.optimizer = optimizer_of(task.model)
@@ -117,20 +150,30 @@ class Algorithm:
 
     def step(self, task, batch) -> None:  # type: ignore[no-untyped-def]
         """Train a step."""
-        self.optimizer.zero_grad()
-        task.loss(batch, task.forward(batch)).mean.backward()
-        self.optimizer.step()
+        self.meter(self.optimizer.zero_grad)
+        loss = task.loss(batch, task.forward(batch)).mean
+        self.meter(loss.backward)
+        self.meter(self.optimizer.step)
 
 
-def harness_turn(case: Case, folder: Path) -> tuple[Callable[[], float], Clock, Trial]:
-    """Return a function that trains a turn in the harness and returns seconds a step."""
+@dataclass(frozen=True)
+class Turn:
+    """Nanoseconds a step: all of it, and the part that is not the training's own calls."""
+
+    total: float
+    glue: float
+
+
+def harness_turn(case: Case, folder: Path) -> tuple[Callable[[], Turn], Trial]:
+    """Return a function that trains a turn in the harness."""
     torch.manual_seed(0)
-    workload = Perceptron(case)
+    meter = Meter()
+    workload = Perceptron(case, meter)
     model = workload.build_model()
     clock = Clock(setup_on_clock=True)
     plan = plan_of(case)
     task = TrialTask(plan, workload, LossType.SOFTMAX_CROSS_ENTROPY, model, clock, torch.Generator(), CPU)  # type: ignore[arg-type]
-    algorithm = Algorithm()
+    algorithm = Algorithm(meter)
     algorithm.setup(task, Hyperparameters({}))
     trial = Trial(
         plan=plan,
@@ -140,7 +183,7 @@ def harness_turn(case: Case, folder: Path) -> tuple[Callable[[], float], Clock, 
         model=model,
         algorithm=algorithm,  # type: ignore[arg-type]
         task=task,
-        stream=BatchStream(source_of(case), CPU, clock),
+        stream=BatchStream(MeteredSource(case, meter), case.batch_size, CPU, clock),
         clock=clock,
         seeds=Seeds(0),
         device=CPU,
@@ -148,36 +191,42 @@ def harness_turn(case: Case, folder: Path) -> tuple[Callable[[], float], Clock, 
     )
     trial.pause = lambda: setattr(trial, "over", True)  # type: ignore[method-assign]  # no evaluations
 
-    def turn() -> float:
+    def turn() -> Turn:
         trial.over = False
         trial.pause_step = trial.step + case.steps_a_turn
-        before = clock.submission_at_switch
-        trial.train()
-        return (clock.submission_at_switch - before) / case.steps_a_turn
+        return timed(trial.train, meter, case.steps_a_turn)
 
-    return turn, clock, trial
+    return turn, trial
 
 
-def bare_turn(case: Case) -> Callable[[], float]:
-    """Return a function that trains a turn in a hand-written loop and returns seconds a step."""
+def bare_turn(case: Case) -> Callable[[], Turn]:
+    """Return a function that trains a turn in a hand-written loop."""
     torch.manual_seed(0)
-    model = Perceptron(case).build_model()
+    meter = Meter()
+    model = Perceptron(case, meter).build_model()
     optimizer = optimizer_of(model)
-    source = source_of(case)
+    source = MeteredSource(case, meter)
     state = {"step": 0}
 
-    def turn() -> float:
-        began = time.perf_counter()
+    def train() -> None:
         for _ in range(case.steps_a_turn):
             batch = to_device(source.batch(state["step"]), CPU)
             state["step"] += 1
-            optimizer.zero_grad()
-            loss = softmax_cross_entropy(model(batch["inputs"]), batch["targets"])
-            (loss.summed / loss.n_valid).backward()
-            optimizer.step()
-        return (time.perf_counter() - began) / case.steps_a_turn
+            meter(optimizer.zero_grad)
+            loss = meter(softmax_cross_entropy, meter(model, batch["inputs"]), batch["targets"])
+            mean = loss.summed / loss.n_valid
+            meter(mean.backward)
+            meter(optimizer.step)
 
-    return turn
+    return lambda: timed(train, meter, case.steps_a_turn)
+
+
+def timed(train: Callable[[], None], meter: Meter, steps: int) -> Turn:
+    """Time one turn."""
+    before, began = meter.spent, time.perf_counter_ns()
+    train()
+    total = time.perf_counter_ns() - began
+    return Turn(total / steps, (total - (meter.spent - before)) / steps)
 
 
 def plan_of(case: Case) -> TrialPlan:
@@ -218,21 +267,19 @@ def plan_of(case: Case) -> TrialPlan:
 def measure(case: Case, turns: int) -> dict[str, float]:
     """Interleave turns of both loops and compare."""
     with tempfile.TemporaryDirectory() as folder:
-        in_harness, clock, trial = harness_turn(case, Path(folder))
+        in_harness, trial = harness_turn(case, Path(folder))
         bare = bare_turn(case)
         for warm_up in (in_harness, bare, in_harness, bare):
             warm_up()
         pairs = [(in_harness(), bare()) if turn % 2 else (bare(), in_harness())[::-1] for turn in range(turns)]
-    ours = statistics.median(pair[0] for pair in pairs)
-    theirs = statistics.median(pair[1] for pair in pairs)
-    # Each turn beside its neighbour: what slows the machine for longer than two turns cancels out.
-    difference = statistics.median(harness - plain for harness, plain in pairs)
+    step = statistics.median(plain.total for _, plain in pairs)
+    harness = statistics.median(ours.glue - plain.glue for ours, plain in pairs)
     return {
         "step_ms": case.milliseconds,
-        "measured_step_ms": theirs * 1e3,
-        "harness_us_per_step": difference * 1e6,
-        "ratio": ours / theirs,
-        "loop_us_per_step": 1e6 * clock.spent(Kind.LOOP) / trial.step,
+        "measured_step_ms": step * 1e-6,
+        "harness_us_per_step": harness * 1e-3,
+        "ratio": 1 + harness / step,
+        "loop_us_per_step": 1e6 * trial.clock.spent(Kind.LOOP) / trial.step,
     }
 
 

@@ -120,7 +120,7 @@ def test_exports_logs_that_score_the_same(run: Callable[..., Result], folder: Pa
 
 
 def test_users_mistakes_are_user_errors(run: Callable[..., Result], folder: Path) -> None:
-    with pytest.raises(UserError, match="expected AlgoPerf logs"):
+    with pytest.raises(UserError, match="nowhere: no such runs folder"):
         run(str(folder / "nowhere"))
     with pytest.raises(UserError, match="unknown ruleset"):
         run("--ruleset", "both")

@@ -98,6 +98,7 @@ def test_trials_beyond_the_ruleset_do_not_count(make_history, suite: Suite) -> N
     assert exact.times[0, 0] == 20
     assert any("grants 2 trials a study" in note and "(1 left out)" in note for note in exact.notes)
     assert score_histories(trials, suite, compat=True, resamples=0).times[0, 0] == 10
+    assert score_histories(trials, suite, studies=1, trials=3, resamples=0).times[0, 0] == 10
 
 
 def test_the_self_tuning_ruleset_has_its_own_budget(make_history, suite: Suite) -> None:

@@ -1,5 +1,7 @@
 """One trial from its first step to its record."""
 
+import errno
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import torch
 from tiny import Spy, plan_of
 
 from timetrial.algorithms.registry import load_submission
+from timetrial.records.files import RecordWriteError
 from timetrial.records.plan import TrialPlan, TrialResult
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite
@@ -97,6 +100,35 @@ def test_nan_reaches_nothing_and_does_not_hang(tiny_suite: Suite, tmp_path: Path
     assert "diverged" in result.reason
     assert math.isnan(evaluations[-1]["validation/loss"])
     assert evaluations[-1]["validation/accuracy"] == 0.0
+
+
+@pytest.mark.parametrize("write", range(1, 9))
+def test_a_full_disk_ends_nothing_and_loses_nothing(
+    tiny_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    """The disk is full at the n-th flush, be it of the plan, a checkpoint, the log or the result."""
+    plan = plan_of(tiny_suite, "digits_mlp", "Sgd", max_steps=10, race=False)
+    _, expected = run(plan, tmp_path / "whole")
+    flushes = itertools.count(1)
+
+    def full(descriptor: int) -> None:
+        if next(flushes) == write:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("timetrial.records.files.os.fsync", full)
+        with pytest.raises(RecordWriteError, match=r"cannot be written \(No space left on device\)"):
+            run(plan, tmp_path / "full")
+    record = TrialRecord(tmp_path / "full" / plan.folder)
+    assert record.result is None
+    assert not list(record.folder.rglob("*.partial"))
+    committed = record.evaluations
+    result, evaluations = run(plan, tmp_path / "full")
+    assert result.ended == "training_complete"
+    assert evaluations[: len(committed)] == committed
+    assert [(row["step"], row["test/loss"]) for row in evaluations] == [
+        (row["step"], row["test/loss"]) for row in expected
+    ]
 
 
 def test_changed_precision_is_found_out(tiny_suite: Suite, tmp_path: Path) -> None:

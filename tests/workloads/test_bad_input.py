@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from every_variant import BASES, VARIANTS, name_of
 from torch import Tensor, nn
 
 from timetrial.errors import UserError
@@ -19,29 +20,10 @@ from timetrial.workloads.batches import Axis, Field
 from timetrial.workloads.losses import ctc_loss, mean_absolute_error, sigmoid_cross_entropy, softmax_cross_entropy
 from timetrial.workloads.registry import load_workload
 
-BASES = [
-    "criteo1tb",
-    "digits_mlp",
-    "digits_resnet",
-    "fastmri",
-    "finewebedu_lm",
-    "imagenet_resnet",
-    "imagenet_vit",
-    "librispeech_conformer",
-    "librispeech_deepspeech",
-    "ogbg",
-    "wmt",
-]
-ALL = [(base, variant) for base in BASES for variant in (None, *load_workload(base, "tiny").variants)]
 CPU = torch.device("cpu")
 
-
-def identifier(value: object) -> str:
-    return str(value or "base")
-
-
 every_base = pytest.mark.parametrize("base", BASES)
-every_variant = pytest.mark.parametrize(("base", "variant"), ALL, ids=identifier)
+every_variant = pytest.mark.parametrize("case", VARIANTS, ids=name_of)
 
 
 def random_batch(workload: Workload[Any], size: int = 4, seed: int = 0) -> HostBatch:
@@ -70,8 +52,8 @@ def refused(workload: Workload[Any], match: str, **changes: np.ndarray) -> None:
 
 @every_variant
 @pytest.mark.parametrize("seed", range(3))
-def test_random_batches_pass(base: str, variant: str | None, seed: int) -> None:
-    workload = load_workload(base, "tiny", variant)
+def test_random_batches_pass(case: tuple[str, str | None], seed: int) -> None:
+    workload = load_workload(case[0], "tiny", case[1])
     workload.check_batch(random_batch(workload, seed=seed))
 
 
@@ -330,8 +312,9 @@ def evaluation_batch(workload: Workload[Any]) -> HostBatch:
 
 
 @every_variant
-def test_nan_is_in_the_loss_and_reaches_no_target(base: str, variant: str | None) -> None:
+def test_nan_is_in_the_loss_and_reaches_no_target(case: tuple[str, str | None]) -> None:
     """In the inputs, or in the parameters where inputs are tokens. Better, the metric is NaN, too, or the worst."""
+    base, variant = case
     workload = load_workload(base, "tiny", variant)
     built, batch = trained(workload), evaluation_batch(workload)
     if batch["inputs"].dtype == np.float32:
@@ -353,12 +336,10 @@ def test_nan_is_in_the_loss_and_reaches_no_target(base: str, variant: str | None
     assert not entry.reached(metrics[entry.metric], entry.validation_target)
 
 
-@pytest.mark.parametrize(
-    ("base", "variant"), [case for case in ALL if case[0] not in {"wmt", "finewebedu_lm"}], ids=identifier
-)
-def test_one_bad_example_does_not_make_the_others_bad(base: str, variant: str | None) -> None:
+@pytest.mark.parametrize("case", [case for case in VARIANTS if case[0] not in {"wmt", "finewebedu_lm"}], ids=name_of)
+def test_one_bad_example_does_not_make_the_others_bad(case: tuple[str, str | None]) -> None:
     """In evaluation: NaN in one example is NaN in its own loss alone."""
-    workload = load_workload(base, "tiny", variant)
+    workload = load_workload(case[0], "tiny", case[1])
     built, batch = trained(workload), evaluation_batch(workload)
     batch["inputs"][0] = np.nan  # for OGBG: a node of the first graph
     per_example = built.half.loss(to_device(batch, CPU), built.forward(batch)).per_example

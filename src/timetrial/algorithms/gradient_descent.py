@@ -39,9 +39,8 @@ class ScheduledGradientDescent(TrainingAlgorithm, ABC):
         rate = self._tuned.learning_rate * self.schedule(task.step, task, self._tuned)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        logits = task.forward(batch, dropout=self._tuned.dropout_rate)
         self.optimizer.zero_grad()
-        task.loss(batch, logits, label_smoothing=self._tuned.label_smoothing).mean.backward()
+        task.backward(batch, label_smoothing=self._tuned.label_smoothing, dropout=self._tuned.dropout_rate)
         self.optimizer.step()
 
 

@@ -112,3 +112,29 @@ class Task(Protocol):
 
     def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
         """Return the workload's loss of `logits`; where smoothing means nothing, it is ignored."""
+
+    def backward(
+        self,
+        batch: Batch,
+        *,
+        micro_batch: int | None = None,
+        label_smoothing: float = 0.0,
+        dropout: float | None = None,
+        update_batch_norm: bool = True,
+    ) -> Loss:
+        """Add the gradient of the batch's mean loss to the parameters' `grad`; return the loss, detached.
+
+        The same as `loss(batch, forward(batch)).mean.backward()`. `micro_batch` is for batches that do not fit into
+        the device's memory: forward and backward passes run over so many examples at a time (of `ogbg`: graphs),
+        and every piece is divided by `n_valid` of the whole batch. Loss and gradients are those of one pass, up to
+        rounding, with these exceptions:
+
+        - Random masks (dropout, SpecAugment) are drawn piece by piece: the same distribution, other draws.
+        - Batch norm normalises each piece by that piece's statistics ("ghost batch normalisation", Hoffer et al.
+          2017, section 4.1), and moves the running ones once a piece. That is another algorithm: for imagenet_resnet,
+          librispeech_conformer and librispeech_deepspeech a submission should say so.
+        - A piece of speech in whose transcripts there is not one token counts as one token.
+
+        Gradient hooks of single pieces see the gradient of `summed`. Raises UserError unless `micro_batch` is
+        positive.
+        """

@@ -6,7 +6,7 @@ from typing import Any
 
 from timetrial.cli.options import AsJson
 
-_EXTRAS: dict[str, tuple[str, ...]] = {}
+_EXTRAS: dict[str, tuple[str, ...]] = {"translation": ("sacrebleu",)}
 """Modules by the extra that installs them."""
 
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from timetrial.launch.runner import Ended, Evaluated, Event, Interrupted, Started
 from timetrial.records.plan import TrialPlan, TrialResult
@@ -38,14 +30,15 @@ class RunProgress:
         self._live = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[amount]}", justify="right"),
             TextColumn("{task.fields[note]}"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._overall = self._live.add_task("[bold]trials[/bold]", total=self._total, completed=done, note="")
+        self._overall = self._live.add_task(
+            "[bold]all trials[/bold]", total=self._total, completed=done, amount=f"{done} of {self._total}", note=""
+        )
         self.results: list[tuple[TrialPlan, TrialResult]] = []
         self.interrupted: list[Interrupted] = []
 
@@ -64,10 +57,15 @@ class RunProgress:
             case Started(plan):
                 self._began[plan.folder] = time.monotonic()
                 total = plan.max_steps if math.isinf(plan.budget) else plan.budget
-                self._bars[plan.folder] = self._live.add_task(escape(plan.folder), total=total, note="")
+                self._bars[plan.folder] = self._live.add_task(_short_name(plan), total=total, amount="", note="starts")
             case Evaluated(plan, row):
-                spent = row["step"] if math.isinf(plan.budget) else row["submission_time"]
-                self._live.update(self._bars[plan.folder], completed=round(spent, 2), note=_standing(plan, row))
+                by_steps = math.isinf(plan.budget)
+                self._live.update(
+                    self._bars[plan.folder],
+                    completed=row["step"] if by_steps else row["submission_time"],
+                    amount="" if by_steps else f"{row['submission_time']:.3g} of {plan.budget:g} s",
+                    note=_standing(plan, row),
+                )
             case Ended(plan, result):
                 self.results.append((plan, result))
                 self._close(plan)
@@ -82,14 +80,19 @@ class RunProgress:
         self._walls.setdefault(plan.workload.name, []).append(time.monotonic() - self._began[plan.folder])
         del self._waiting[plan.folder]
         self._live.remove_task(self._bars.pop(plan.folder))
-        self._live.update(self._overall, completed=self._done, note=f"about {_duration(self._time_left())} left")
+        self._live.update(
+            self._overall,
+            completed=self._done,
+            amount=f"{self._done} of {self._total}",
+            note=f"about {_duration(self._time_left())} left",
+        )
 
     def _say(self, plan: TrialPlan, reason: str, *, bad: bool) -> None:
         """Everything off a terminal; on one only what went wrong, since the bars tell the rest."""
         if bad or not self._console.is_terminal:
             style = "red" if bad else ""
             line = f"[{self._done}/{self._total}] {plan.folder}: {reason}"
-            self._console.print(line, style=style, markup=False, highlight=False)
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _time_left(self) -> float:
         """Seconds until all trials are over: what such trials took so far, or their budget where none is over."""
@@ -102,11 +105,14 @@ class RunProgress:
         return plan.workload.budget if math.isinf(plan.budget) else plan.budget
 
 
-def _standing(plan: TrialPlan, row: object) -> str:
-    assert isinstance(row, dict)
+def _short_name(plan: TrialPlan) -> str:
+    return escape(f"{plan.submission.name} on {plan.workload.name}, study {plan.study} trial {plan.trial}")
+
+
+def _standing(plan: TrialPlan, row: Mapping[str, float]) -> str:
     workload = plan.workload
-    value = row[f"validation/{workload.metric}"]
-    return f"step {row['step']}, {workload.metric} {value:.4g} (target {workload.validation_target:g})"
+    target = f" (target {workload.validation_target:g})" if plan.race else ""
+    return f"step {row['step']:.0f}, {workload.metric} {row[f'validation/{workload.metric}']:.4g}{target}"
 
 
 def _duration(seconds: float) -> str:

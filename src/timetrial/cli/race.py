@@ -89,6 +89,7 @@ def _announce(console: Console, request: RunRequest, *, kept: int, total: int, f
         f"{total} trials, {kept} of them on record.",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
     if failed:
         console.print(f"{failed} of those failed; --retry-failed runs them again.", style="yellow")
@@ -108,6 +109,7 @@ def _print_scores(request: RunRequest, runs: Path, *, as_json: bool) -> None:
         ruleset=request.ruleset,
         workloads=[workload.name for workload in request.workloads if not workload.is_variant] or None,
         studies=request.studies,
+        trials=request.trials,
         reference=request.submissions[0].name,
         warnings=found.warnings,
     )

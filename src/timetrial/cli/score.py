@@ -29,6 +29,9 @@ def score(  # typer turns parameters into options
     studies: Annotated[
         int | None, typer.Option(min=1, help="How many studies there are meant to be (default: as the ruleset).")
     ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many trials of a study count (default: as the ruleset).")
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(help="The submission that speed-ups are against (default: a baseline, or the best)."),
@@ -63,6 +66,7 @@ def score(  # typer turns parameters into options
         compat=compat,
         workloads=[name.strip() for name in workloads.split(",")] if workloads else None,
         studies=studies,
+        trials=trials,
         reference=reference,
         resamples=resamples,
         seed=seed,

@@ -9,7 +9,7 @@ import numpy as np
 from timetrial.errors import FileError
 from timetrial.records.history import Histories, TrialHistory
 from timetrial.records.plan import TrialPlan
-from timetrial.records.trial_record import TrialRecord, find_records
+from timetrial.records.trial_record import NewerRecordError, TrialRecord, find_records
 
 _NOT_METRICS = ("step", "examples", "submission_time", "evaluation_time", "total_time")
 
@@ -24,7 +24,8 @@ def read_runs(folder: Path, *, suite: str | None = None, ruleset: str | None = N
     """Return the races on record below `folder`, those of one suite and ruleset where these are given.
 
     A failed trial counts as one that reached nothing; one that has not ended yet, for what it has recorded; each
-    brings a warning, and so does a record that cannot be read. Raises UserError where there is no such folder.
+    brings a warning, and so does a damaged record. Raises UserError where there is no such folder, or where a record
+    was written by a newer version.
     """
     found = Histories()
     for record in find_records(folder):
@@ -33,6 +34,8 @@ def read_runs(folder: Path, *, suite: str | None = None, ruleset: str | None = N
             if plan is None or not plan.race or suite not in (None, plan.suite) or ruleset not in (None, plan.ruleset):
                 continue
             found.trials.append(_history(record, plan, found.warnings))
+        except NewerRecordError:
+            raise
         except FileError as error:
             found.warnings.append(str(error))
     return found

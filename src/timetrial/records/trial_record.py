@@ -16,6 +16,10 @@ from timetrial.records.files import RecordWriteError, append_line, read_lines, w
 from timetrial.records.plan import FORMAT, PLAN, RESULT, TrialPlan, TrialResult
 
 
+class NewerRecordError(FileError):
+    """A record that this version cannot read: unlike a damaged one it is never passed over."""
+
+
 class TrialRecord:
     """Reads and writes one trial's folder. Reading changes nothing; nothing torn is read as valid."""
 
@@ -111,7 +115,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(data, dict) or not isinstance(data.get("format"), int):
         raise FileError(path, "expected a whole number: this is not a timetrial record", key="format")
     if data["format"] > FORMAT:
-        raise FileError(
+        raise NewerRecordError(
             path,
             f"written by a newer timetrial (format {data['format']}; this version reads up to {FORMAT}): "
             "update timetrial to read it",

@@ -35,9 +35,9 @@ def ranking_table(report: ScoreReport) -> Table:
     table.add_column("rank", justify="right")
     table.add_column("submission", overflow="fold")
     table.add_column("score", justify="right")
-    table.add_column("95 % interval")
+    table.add_column("95 % interval", no_wrap=True)
     table.add_column(f"speed-up against {escape(report.reference)}", justify="right")
-    table.add_column("95 % interval")
+    table.add_column("95 % interval", no_wrap=True)
     reference = report.submissions.index(report.reference)
     known = report.uncertainty
     for rank, i in enumerate(report.order, start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def score_histories(
     compat: bool = False,
     workloads: Sequence[str] | None = None,
     studies: int | None = None,
+    trials: int | None = None,
     reference: str | None = None,
     resamples: int = 10_000,
     seed: int = 0,
@@ -32,15 +34,17 @@ def score_histories(
     """Score all submissions among `histories` as one pool.
 
     `workloads` restricts the base workloads (default: all of which there is any record); `studies` says how many
-    studies there are meant to be (default: as the ruleset); `reference` is the submission that speed-ups are
-    against (default: the first whose name contains "baseline", else the best). `resamples` = 0 leaves uncertainty
-    out. `warnings` are the readers', handed on.
+    studies there are meant to be, `trials` how many of each count (default: as the ruleset); `reference` is the
+    submission that speed-ups are against (default: the first whose name contains "baseline", else the best).
+    `resamples` = 0 leaves uncertainty out. `warnings` are the readers', handed on.
     Raises UserError for unknown names and when nothing can be scored.
     """
-    trials = list(histories)
+    recorded = list(histories)
     rules_of_tuning = suite.ruleset(ruleset)
-    selection, notes = select_workloads(trials, suite, workloads)
-    table, more = build_table(trials, suite, selection, rules_of_tuning, compat=compat, studies=studies)
+    if trials is not None:
+        rules_of_tuning = replace(rules_of_tuning, trials=trials)
+    selection, notes = select_workloads(recorded, suite, workloads)
+    table, more = build_table(recorded, suite, selection, rules_of_tuning, compat=compat, studies=studies)
     rules = Rules(selection=selection, r_max=suite.scoring.r_max, compat=compat)
     budgets = Budgets(
         seconds=np.array([suite.workload(name).budget for name in selection.workloads]) * rules_of_tuning.budget_factor,
@@ -77,7 +81,7 @@ def score_histories(
         if resamples and enough
         else None,
         notes=(*notes, *more),
-        warnings=tuple(warnings) + _without_metric(trials, suite, selection.workloads),
+        warnings=tuple(warnings) + _without_metric(recorded, suite, selection.workloads),
     )
 
 

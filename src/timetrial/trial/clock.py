@@ -42,6 +42,8 @@ class Clock:
     times a step, at about 0.25 microseconds each (`benchmarks/harness_overhead.py`).
     """
 
+    __slots__ = ("_kind", "_now", "_on_clock", "_since", "_spent", "_submission")
+
     def __init__(self, *, setup_on_clock: bool, now: Callable[[], int] = perf_counter_ns) -> None:
         on_clock = _ALWAYS_ON_CLOCK | ({Kind.SETUP} if setup_on_clock else set())
         self._on_clock = [kind in on_clock for kind in Kind]

@@ -74,8 +74,8 @@ class Trial:
         """Let the algorithm train one step, on the clock."""
         self.clock.switch(Kind.ALGORITHM)
         try:
-            batch = self.algorithm.select_batch(self.task, self.stream)
-            self.algorithm.step(self.task, batch)
+            # Nothing here holds on to the batch, so that freeing it is not taken for the loop's own work.
+            self.algorithm.step(self.task, self.algorithm.select_batch(self.task, self.stream))
         except TrainingComplete:
             self.complete = True
         self.clock.switch(Kind.LOOP)
@@ -181,7 +181,6 @@ class Trial:
             "resumes": self.resumes,
             "evaluations": self.evaluations,
             "position": self.stream.position,
-            "examples": self.stream.examples,
             "clock": self.clock.state_dict(),
             "model": self.model.state_dict(),
             "algorithm": self.algorithm.state_dict(),
@@ -200,7 +199,7 @@ class Trial:
         self.resumes = state["resumes"] + 1
         self.evaluations = state["evaluations"]
         self.task.evaluations = tuple(self.evaluations)
-        self.stream.position, self.stream.examples = state["position"], state["examples"]
+        self.stream.position = state["position"]
         self.model.load_state_dict(state["model"])
         self.algorithm.load_state_dict(state["algorithm"])
         self.task.generator.set_state(state["generator"].cpu())

@@ -89,7 +89,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
         model=model,
         algorithm=algorithm,
         task=task,
-        stream=BatchStream(source, device, clock),
+        stream=BatchStream(source, batch_size, device, clock),
         clock=clock,
         seeds=seeds,
         device=device,

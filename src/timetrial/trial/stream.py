@@ -23,17 +23,21 @@ def to_device(batch: HostBatch, device: torch.device) -> Batch:
 class BatchStream(Iterator[Batch]):
     """Endless batches of a source. All its state is `position`, so that resuming is setting a number."""
 
-    def __init__(self, source: BatchSource, device: torch.device, clock: Clock) -> None:
+    def __init__(self, source: BatchSource, batch_size: int, device: torch.device, clock: Clock) -> None:
         self._source = source
+        self._batch_size = batch_size
         self._device = device
         self._clock = clock
         self.position = 0
-        self.examples = 0
+
+    @property
+    def examples(self) -> int:
+        """How many examples were drawn so far."""
+        return self.position * self._batch_size
 
     def __next__(self) -> Batch:
         self._clock.switch(Kind.DATA)
         batch = to_device(self._source.batch(self.position), self._device)
         self.position += 1
-        self.examples += len(next(iter(batch.values())))
         self._clock.switch(Kind.ALGORITHM)
         return batch

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from timetrial.api import Batch, Loss, LossType, ParameterKind
+from timetrial.errors import UserError
 from timetrial.records.plan import TrialPlan
+from timetrial.trial.accumulation import backward_in_pieces, detached
 from timetrial.trial.clock import Clock
 from timetrial.workloads.base import TorchWorkload
 
@@ -70,3 +72,26 @@ class TrialTask:
     def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
         """Return the workload's loss; see `timetrial.api.Task.loss`."""
         return self._workload.loss(batch, logits, label_smoothing=label_smoothing)
+
+    def backward(
+        self,
+        batch: Batch,
+        *,
+        micro_batch: int | None = None,
+        label_smoothing: float = 0.0,
+        dropout: float | None = None,
+        update_batch_norm: bool = True,
+    ) -> Loss:
+        """Add the gradient of the batch's mean loss to the parameters' `grad`; see `timetrial.api.Task.backward`."""
+
+        def loss_of(piece: Batch) -> Loss:
+            logits = self.forward(piece, update_batch_norm=update_batch_norm, dropout=dropout)
+            return self.loss(piece, logits, label_smoothing=label_smoothing)
+
+        if micro_batch is None:
+            loss = loss_of(batch)
+            loss.mean.backward()
+            return detached(loss)
+        if micro_batch < 1:
+            raise UserError(f"micro_batch: expected a positive number of examples, found {micro_batch}")
+        return backward_in_pieces(self.model, self._workload.split(batch, micro_batch), loss_of)

@@ -38,6 +38,11 @@ def runnable_workloads() -> dict[str, str]:
     return {**installed, **_BUILT_IN}
 
 
+def known_workloads() -> dict[str, str]:
+    """Return all base workloads that there is code for, as `module:Class` by name."""
+    return {**_MODEL_ONLY, **runnable_workloads()}
+
+
 def status(name: str) -> str:
     """Return how far the base workload `name` is implemented, in words for a table."""
     if name in runnable_workloads():
@@ -56,7 +61,7 @@ def check_runnable(name: str) -> None:
 
 def load_workload(name: str, preset: str, variant: str | None = None) -> Workload[Any]:
     """Return a base workload at a preset, or its variant of that suffix. Raises UserError where there is no code."""
-    known = {**_MODEL_ONLY, **runnable_workloads()}
+    known = known_workloads()
     if name not in known:
         raise UnknownNameError("workload", name, known)
     module, _, attribute = known[name].partition(":")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Generic
 
 from torch import nn
 
-from timetrial.workloads.base import Evaluation
-from timetrial.workloads.layers.kinds import parameter_kinds
+from timetrial.workloads.base import Evaluation, TorchWorkload
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.spectrogram import valid_frames
 from timetrial.workloads.layers.subsampling import subsampled_lengths
@@ -19,10 +18,10 @@ from timetrial.workloads.speech import Detokenize, SpeechConfigT
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
 
 
-class SpeechTorch(ABC, Generic[SpeechConfigT]):
+class SpeechTorch(TorchWorkload, ABC, Generic[SpeechConfigT]):
     """Implements `timetrial.workloads.base.TorchWorkload` but for `build_model`.
 
     The model is called with sounds (n, samples), their lengths (n,) and a dropout rate, returns logits
@@ -37,10 +36,6 @@ class SpeechTorch(ABC, Generic[SpeechConfigT]):
     @abstractmethod
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `TorchWorkload`."""
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the output layer's parameters; see `TorchWorkload`."""

@@ -3,8 +3,11 @@
 Source: Naumov et al. 2019, "Deep Learning Recommendation Model for Personalization and Recommendation Systems"
 (arXiv 1906.00091); sizes and details: spec: workloads/criteo1tb.md.
 
-The full table has 4,194,304 rows of 128 in float32: 2 GiB. A training step holds that three times (the table, the
-copy that joins its four parameters, the dense gradient), and an algorithm such as Adam two more.
+Memory at full size: the table has 4,194,304 rows of 128 in float32, 2.1 GB, and is dense, as published. With AdamW it
+is there four times, 8.6 GB: weights, gradient, two moments; the forward pass joins the table's four parameters in a
+copy that is gone before the gradient comes. AdamW's update of whole lists of parameters holds a fifth for a moment,
+10.7 GB (measured on the CPU with a quarter of the rows). Activations are some 50 kB an example, 13 GB for the
+published batch of 262,144; a batch that does not fit is what `micro_batch` is for (`timetrial.api.Task.backward`).
 """
 
 from __future__ import annotations
@@ -81,15 +84,14 @@ class Criteo1tb(Workload[CriteoConfig]):
     """
 
     loss_type = LossType.SIGMOID_CROSS_ENTROPY
-    # A step's CPU time on one core, `benchmarks/step_time.py criteo1tb --preset P --batch-size B`: mini 26 ms at
-    # batch size 512 and 36 ms at 1,024 (AdamW on the dense table 14 ms of each); tiny 1.1 ms at 8.
     presets = {
         "full": CriteoConfig(table_rows=4_194_304),
         "mini": CriteoConfig(
             field_sizes=SMALL_FIELD_SIZES,
-            table_rows=60_000,
-            embedding_width=32,
-            bottom_widths=(128, 64, 32),
+            # 57,695 categories share these rows. At 60,000 x 32 AdamW on the dense table would take 40 % of a step.
+            table_rows=12_288,
+            embedding_width=16,
+            bottom_widths=(128, 64, 16),
             top_widths=(256, 128, 1),
         ),
         "tiny": CriteoConfig(
@@ -100,6 +102,8 @@ class Criteo1tb(Workload[CriteoConfig]):
             top_widths=(32, 16, 1),
         ),
     }
+    batch_sizes = {"mini": 2048, "tiny": 8}
+    """FIGURES"""
     variants = {
         "test": lambda config: replace(config, table_rows=min(65_536, config.table_rows)),
         "layernorm": lambda config: replace(config, layer_norm=True),

@@ -33,6 +33,7 @@ class DigitsMlp(Workload[DigitsMlpConfig]):
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {"mini": DigitsMlpConfig(hidden=256), "tiny": DigitsMlpConfig(hidden=16)}
+    batch_sizes = {"mini": 64, "tiny": 16}
 
     def data(self) -> Data:
         """Return the digits."""

@@ -43,6 +43,7 @@ class DigitsResnet(Workload[DigitsResnetConfig]):
         "mini": DigitsResnetConfig(widths=(16, 32), blocks=1),
         "tiny": DigitsResnetConfig(widths=(4, 8), blocks=1),
     }
+    batch_sizes = {"mini": 64, "tiny": 16}
 
     def data(self) -> Data:
         """Return the digits, augmented for training."""

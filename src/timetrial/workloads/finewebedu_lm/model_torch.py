@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
 from timetrial.errors import UserError
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.heads import merge_heads
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.projections import Projection
 from timetrial.workloads.losses import softmax_cross_entropy
@@ -31,7 +31,7 @@ _EPSILON = 1e-6
 _ROTARY_BASE = 500_000.0
 
 
-class FinewebeduLmTorch:
+class FinewebeduLmTorch(TorchWorkload):
     """The PyTorch half of `finewebedu_lm`."""
 
     def __init__(self, config: FinewebeduLmConfig) -> None:
@@ -49,10 +49,6 @@ class FinewebeduLmTorch:
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=residual_std if name.endswith(("w_out", "fc2")) else 0.02)
         return model
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the embedding: it is the output layer too; see `TorchWorkload`."""

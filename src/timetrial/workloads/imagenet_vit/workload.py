@@ -48,12 +48,11 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "full": ImagenetVitConfig(),
-        "mini": ImagenetVitConfig(image_size=32, classes=20, patch=8, width=96, depth=4, hidden=384, heads=3),
+        "mini": ImagenetVitConfig(image_size=32, classes=20, patch=8, width=96, depth=3, hidden=384, heads=3),
         "tiny": ImagenetVitConfig(image_size=16, classes=10, patch=4, width=16, depth=2, hidden=32, heads=2),
     }
-    """A step of AdamW takes 28 ms at `mini` with 32 images and 3 ms at `tiny` with 16 (smallest of 40, machine
-    busy): `benchmarks/step_time.py`, one thread of two cloud cores, torch 2.13.0. `mini` has patches of 8 rather
-    than 4 pixels and depth 4 rather than 5, since those take 108 ms (median, machine nearly idle)."""
+    batch_sizes = {"mini": 64, "tiny": 8}
+    """FIGURES"""
     variants = {
         "glu": lambda config: replace(config, gated=True),
         "post_ln": lambda config: replace(config, post_norm=True),

@@ -14,7 +14,7 @@ def set_mode(model: nn.Module, *, train: bool, update_batch_norm: bool) -> None:
     """
     if model.training is not train:
         model.train(train)
-    if train and getattr(model, _FLAG, True) is not update_batch_norm:
+    if train and model.__dict__.get(_FLAG, True) is not update_batch_norm:
         for module in model.modules():
             if getattr(module, "running_mean", None) is not None:
                 # In training, PyTorch's norms then use batch statistics and leave every buffer alone.

@@ -50,8 +50,8 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
             vocabulary=CHARACTER_VOCABULARY,
             width=64,
             subsampling_channels=8,
-            blocks=3,
-            heads=4,
+            blocks=2,
+            heads=2,
             alphabet=ALPHABET,
         ),
         "tiny": ConformerConfig(
@@ -65,6 +65,8 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
             alphabet=ALPHABET,
         ),
     }
+    batch_sizes = {"mini": 6, "tiny": 4}
+    """FIGURES"""
     variants = {
         "attention_temperature": lambda config: replace(config, attention_temperature=1.6),
         "layernorm": lambda config: replace(config, block_norm=False),

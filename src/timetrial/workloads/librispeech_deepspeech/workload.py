@@ -68,6 +68,8 @@ class LibrispeechDeepspeech(SpeechWorkload[DeepspeechConfig]):
             alphabet=ALPHABET,
         ),
     }
+    batch_sizes = {"mini": 8, "tiny": 4}
+    """FIGURES"""
     variants = {
         "tanh": lambda config: replace(config, activation="tanh"),
         "no_resnet": lambda config: replace(config, residual=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,20 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.errors import UserError
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.activations import activation
 from timetrial.workloads.layers.initializers import lecun_truncated_
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import sigmoid_cross_entropy
 from timetrial.workloads.metrics.average_precision import MeanAveragePrecisionEvaluation
 
 if TYPE_CHECKING:
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import Evaluation
     from timetrial.workloads.ogbg.workload import OgbgConfig
 
 
-class OgbgTorch:
+class OgbgTorch(TorchWorkload):
     """The PyTorch half of `ogbg`; implements `timetrial.workloads.base.TorchWorkload`."""
 
     def __init__(self, config: OgbgConfig) -> None:
@@ -32,10 +33,6 @@ class OgbgTorch:
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `GraphClassifier`."""
         return GraphClassifier(self.config)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`. The embedders are linear layers on numbers."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the decoder's parameters."""
@@ -69,6 +66,27 @@ class OgbgTorch:
     def evaluation(self) -> Evaluation:
         """Start an evaluation of mean average precision, accuracy and loss; see `TorchWorkload`."""
         return MeanAveragePrecisionEvaluation(self)
+
+    def split(self, batch: Batch, size: int) -> Iterator[Batch]:
+        """Yield pieces of `size` graphs, those of padding counted, with their nodes and edges; see `TorchWorkload`.
+
+        Waits for the device once, since where to cut depends on the graphs' sizes.
+        """
+        sizes = torch.stack([batch["n_node"], batch["n_edge"]])
+        node_bounds, edge_bounds = F.pad(sizes.cumsum(1), (1, 0)).tolist()
+        graphs = sizes.shape[1]
+        for start in range(0, graphs, size):
+            stop = min(start + size, graphs)
+            nodes = slice(node_bounds[start], node_bounds[stop])
+            edges = slice(edge_bounds[start], edge_bounds[stop])
+            yield {
+                "inputs": batch["inputs"][nodes],
+                "edges": batch["edges"][edges],
+                # Nodes are numbered through the batch, in a piece from 0 again.
+                "senders": batch["senders"][edges] - nodes.start,
+                "receivers": batch["receivers"][edges] - nodes.start,
+                **{name: batch[name][start:stop] for name in ("n_node", "n_edge", "targets", "weights")},
+            }
 
 
 class Structure(NamedTuple):

@@ -57,13 +57,13 @@ class Ogbg(Workload[OgbgConfig]):
     """
 
     loss_type = LossType.SIGMOID_CROSS_ENTROPY
-    # A step's CPU time on one core, `benchmarks/step_time.py ogbg --preset P --batch-size B`: mini 18 ms at batch
-    # size 32 and 35 ms at 64 (AdamW 2 ms of each); tiny 2 ms at 8.
     presets = {
         "full": OgbgConfig(),
         "mini": OgbgConfig(tasks=32, nodes_per_graph=20, edges_per_graph=44, latent=64, hidden=(64,), steps=3),
         "tiny": OgbgConfig(tasks=8, nodes_per_graph=8, edges_per_graph=16, latent=8, hidden=(16,), steps=2),
     }
+    batch_sizes = {"mini": 64, "tiny": 8}
+    """FIGURES"""
     variants = {
         "gelu": lambda config: replace(config, activation="gelu"),
         "silu": lambda config: replace(config, activation="silu"),

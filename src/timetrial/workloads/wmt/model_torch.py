@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.errors import UserError
-from timetrial.workloads.layers.kinds import parameter_kinds
+from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.positions import frequencies, waves
 from timetrial.workloads.losses import softmax_cross_entropy
@@ -25,12 +25,12 @@ from timetrial.workloads.wmt.masks_torch import attention_mask
 from timetrial.workloads.wmt.workload import END_OF_SENTENCE
 
 if TYPE_CHECKING:
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import Evaluation
     from timetrial.workloads.wmt.workload import Detokenize, WmtConfig
 
 
-class WmtTorch:
+class WmtTorch(TorchWorkload):
     """The PyTorch half of `wmt`."""
 
     def __init__(self, config: WmtConfig, detokenize: Detokenize | None = None) -> None:
@@ -52,10 +52,6 @@ class WmtTorch:
                 if module.bias is not None:
                     nn.init.normal_(module.bias, std=1e-6)
         return model
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the shared embedding: it is the output layer too; see `TorchWorkload`."""

@@ -60,19 +60,14 @@ class WmtConfig:
 
 
 class Wmt(Workload[WmtConfig]):
-    """5.9 million sentence pairs, Transformer of 133,521,408 parameters, BLEU of a beam search with 4 beams.
-
-    A training step of `mini` takes 33 ms of one core at batch size 8 and 54 ms at 16, of which dropout is 20; of
-    `tiny` 3 ms at batch size 8 (benchmarks/step_time.py, torch 2.13.0; measured while others shared the machine's
-    two cores, so these are upper bounds).
-    """
+    """5.9 million sentence pairs, Transformer of 133,521,408 parameters, BLEU of a beam search with 4 beams."""
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "full": WmtConfig(vocabulary=32_000, width=1024, heads=16, feed_forward=1024, layers=6, max_length=256),
         "mini": WmtConfig(
             vocabulary=1000,
-            width=128,
+            width=96,
             heads=4,
             feed_forward=128,
             layers=2,
@@ -81,6 +76,8 @@ class Wmt(Workload[WmtConfig]):
         ),
         "tiny": WmtConfig(vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"),
     }
+    batch_sizes = {"mini": 14, "tiny": 8}
+    """FIGURES"""
     variants = {
         "post_ln": lambda config: replace(config, pre_norm=False),
         "attention_temp": lambda config: replace(config, attention_temperature=4.0),

@@ -1,0 +1,91 @@
+"""What a run shows while it goes on."""
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from timetrial.algorithms.registry import identify
+from timetrial.cli.progress import RunProgress
+from timetrial.launch.plan import RunRequest, plan_run
+from timetrial.launch.runner import Ended, Evaluated, Interrupted, Started
+from timetrial.records.plan import TrialPlan, TrialResult
+from timetrial.suite import Suite
+
+RESULT = TrialResult(
+    ended="target_reached",
+    reason="reached accuracy 0.6",
+    time_to_target=1.0,
+    steps=100,
+    examples=3200,
+    submission_time=1.0,
+    seconds={},
+    total=1.0,
+    harness_us_per_step=1.0,
+    cpu_time=1.0,
+    load=(0.0, 0.0),
+    resumes=0,
+)
+
+
+@pytest.fixture
+def plans(tiny_suite: Suite) -> list[TrialPlan]:
+    workload = tiny_suite.workload("digits_mlp")
+    submissions = [identify("adamw")]
+    return plan_run(
+        RunRequest(suite=tiny_suite, workloads=[workload], submissions=submissions, ruleset="external", studies=1)
+    )
+
+
+def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, force_terminal=terminal, width=150, color_system=None), text
+
+
+def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan]) -> None:
+    screen, text = console(terminal=False)
+    with RunProgress(screen, plans, done=3, jobs=1) as progress:
+        for plan in plans:
+            progress(Started(plan))
+        progress(Ended(plans[0], RESULT))
+        progress(Interrupted(plans[1], "its process died"))
+    assert text.getvalue().splitlines() == [
+        "[4/5] tiny-test/external/adamw/study_0/digits_mlp/trial_1: reached accuracy 0.6",
+        "[5/5] tiny-test/external/adamw/study_0/digits_mlp/trial_2: its process died",
+    ]
+    assert [plan for plan, _ in progress.results] == [plans[0]]
+    assert len(progress.interrupted) == 1
+
+
+def test_a_terminal_shows_bars_and_the_time_left(plans: list[TrialPlan]) -> None:
+    screen, text = console(terminal=True)
+    row = {"step": 40.0, "submission_time": 5.0, "validation/accuracy": 0.5}
+    with RunProgress(screen, plans, done=0, jobs=1) as progress:
+        progress(Started(plans[0]))
+        progress(Evaluated(plans[0], row))
+        progress._live.refresh()
+        progress(Ended(plans[0], RESULT))
+        progress(Started(plans[1]))
+        progress(Ended(plans[1], replace(RESULT, ended="failed", reason="ValueError: no")))
+    shown = text.getvalue()
+    assert "adamw on digits_mlp, study 0 trial 1" in shown
+    assert "5 of 20 s" in shown
+    assert "step 40, accuracy 0.5 (target 0.6)" in shown
+    assert "about 0 s left" in shown
+    assert "trial_2: ValueError: no" in shown, "what went wrong stays on the screen"
+    assert "trial_1: reached" not in shown
+
+
+def test_runs_without_a_race_count_steps(plans: list[TrialPlan], tmp_path: Path) -> None:
+    plan = replace(plans[0], race=False, budget=math.inf, max_steps=80)
+    screen, text = console(terminal=True)
+    with RunProgress(screen, [plan], done=0, jobs=1) as progress:
+        progress(Started(plan))
+        progress(Evaluated(plan, {"step": 40.0, "submission_time": 5.0, "validation/accuracy": 0.5}))
+        progress._live.refresh()
+        assert progress._live.tasks[1].percentage == 50.0
+    assert "step 40, accuracy 0.5" in text.getvalue()
+    assert "target" not in text.getvalue()
