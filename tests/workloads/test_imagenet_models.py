@@ -167,7 +167,7 @@ def test_kinds_tell_what_a_parameter_is():
     assert kinds["fc.weight"] is ParameterKind.WEIGHT
 
 
-# Modes and dropout.
+# Dropout.
 
 
 def test_dropout_is_the_call_s_and_in_training_only():
@@ -182,7 +182,7 @@ def test_dropout_is_the_call_s_and_in_training_only():
     assert not torch.allclose(first, second)
 
 
-# Learning and odd batches.
+# Odd and random batches.
 
 
 @pytest.mark.parametrize("workload", [ImagenetResnet, ImagenetVit])

@@ -80,7 +80,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     machine.synchronize(device)
     clock.switch(Kind.HARNESS)
     source = data.train_source(seeds.stream("data"), batch_size)
-    workload.check_batch(source.batch(0))
+    workload.check_batch(source.batch(0))  # off the clock; the stream will have the same batch again
     trial = Trial(
         plan=plan,
         record=record,
