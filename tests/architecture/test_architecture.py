@@ -43,9 +43,9 @@ FRAMEWORK_FREE = [
     "timetrial.report.export",
     "timetrial.cli.main",
     "timetrial.workloads.registry",
-    "timetrial.workloads.digits_mlp.workload",
-    "timetrial.workloads.digits_resnet.workload",
+    *sorted(f"timetrial.workloads.{path.parent.name}.workload" for path in SOURCE.glob("workloads/*/workload.py")),
     "timetrial.algorithms.registry",
+    "timetrial.compat.parameter_types",
     "timetrial.launch.plan",
     "timetrial.launch.execute",
 ]

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import Spy, plan_of
@@ -16,6 +17,10 @@ from timetrial.records.plan import TrialPlan, TrialResult
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite
 from timetrial.trial.run import run_trial
+from timetrial.workloads.base import HostBatch
+from timetrial.workloads.digits import DigitsData
+from timetrial.workloads.digits_mlp.workload import DigitsMlp
+from timetrial.workloads.sources import ArraySource
 
 
 def run(plan: TrialPlan, runs: Path) -> tuple[TrialResult, list[dict[str, float]]]:
@@ -164,3 +169,36 @@ def test_both_targets_may_be_asked_for(tiny_suite: Suite, tmp_path: Path, stop_w
     assert result.ended == "target_reached"
     assert result.time_to_target == first["submission_time"], "scoring uses the validation target alone"
     assert (evaluations[-1]["test/accuracy"] >= 0.9) == (stop_when == "both_targets")
+
+
+def spoilt(batch: HostBatch) -> HostBatch:
+    """The batch with a label that is none of the ten digits."""
+    return {**batch, "targets": np.where(np.arange(len(batch["targets"])) == 3, 10, batch["targets"])}
+
+
+@pytest.mark.parametrize("where", ["first training batch", "validation split"])
+def test_bad_data_end_a_trial_with_a_clear_error(
+    tiny_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    if where == "first training batch":
+        batch = ArraySource.batch
+        monkeypatch.setattr(ArraySource, "batch", lambda self, index: spoilt(batch(self, index)))
+    else:
+        batches = DigitsData.eval_batches
+        monkeypatch.setattr(DigitsData, "eval_batches", lambda *args: map(spoilt, batches(*args)))
+    result, evaluations = run(plan_of(tiny_suite, "digits_mlp", "Sgd", max_steps=5, race=False), tmp_path)
+    assert result.ended == "failed"
+    assert result.reason == "UserError: batch, targets: expected integers at least 0 and at most 9, found 10 at [3]"
+    assert evaluations == []
+    assert result.steps == (0 if where == "first training batch" else 1)
+
+
+def test_data_are_checked_once(tiny_suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first training batch, and in the first evaluation as many as there are; not again at each step."""
+    seen = []
+    monkeypatch.setattr(DigitsMlp, "check_batch", lambda self, batch: seen.append(len(batch["targets"])))
+    _, evaluations = run(plan_of(tiny_suite, "digits_mlp", "Sgd", max_steps=25, race=False), tmp_path)
+    assert len(evaluations) > 2
+    size = tiny_suite.workload("digits_mlp").eval_batch_size
+    splits = [[min(size, count - start) for start in range(0, count, size)] for count in (400, 400, 397)]
+    assert seen == [32, *(length for split in splits for length in split)]

@@ -313,5 +313,5 @@ def assert_initial_values(
 
 
 def _kurtosis(values: np.ndarray) -> float:
-    centred = values - values.mean()
-    return float((centred**4).mean() / (centred**2).mean() ** 2)
+    squares = np.square(values - values.mean())
+    return float(np.square(squares).mean() / squares.mean() ** 2)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from timetrial.api import ParameterKind
-from timetrial.errors import UserError
 from timetrial.workloads.imagenet_resnet.workload import ImagenetResnet
 from timetrial.workloads.imagenet_vit.model_torch import sincos_positions
 from timetrial.workloads.imagenet_vit.workload import ImagenetVit
@@ -168,17 +167,7 @@ def test_kinds_tell_what_a_parameter_is():
     assert kinds["fc.weight"] is ParameterKind.WEIGHT
 
 
-# Modes and dropout.
-
-
-@ALL
-def test_each_call_sets_the_mode(workload, variant):
-    half, model, batch = build(workload, variant)
-    before = run(half, model, batch)
-    run(half, model, batch, train=True, update_batch_norm=False)
-    assert model.training
-    assert torch.equal(run(half, model, batch), before)
-    assert not model.training
+# Dropout.
 
 
 def test_dropout_is_the_call_s_and_in_training_only():
@@ -193,31 +182,7 @@ def test_dropout_is_the_call_s_and_in_training_only():
     assert not torch.allclose(first, second)
 
 
-# Learning and odd batches.
-
-
-@ALL
-def test_twenty_steps_lower_the_loss_on_a_batch(workload, variant):
-    half, model, batch = build(workload, variant)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(20):
-        loss = half.loss(batch, run(half, model, batch, train=True)).mean
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.9 * losses[0]
-
-
-@ALL
-def test_a_batch_without_weight_has_no_loss_and_no_gradient(workload, variant):
-    half, model, batch = build(workload, variant)
-    batch["weights"] = torch.zeros(len(batch["inputs"]))
-    loss = half.loss(batch, run(half, model, batch, train=True))
-    loss.summed.backward()
-    assert loss.summed.item() == loss.n_valid.item() == 0.0
-    assert all(not parameter.grad.any() for parameter in model.parameters())
+# Odd and random batches.
 
 
 @pytest.mark.parametrize("workload", [ImagenetResnet, ImagenetVit])
@@ -243,9 +208,3 @@ def test_random_batches_have_the_preset_s_shapes(workload, preset):
         assert batch["targets"].shape == (2,)
         assert batch["targets"].dtype == np.int64
         assert 0 <= batch["targets"].min() <= batch["targets"].max() < classes
-
-
-@pytest.mark.parametrize("workload", [ImagenetResnet, ImagenetVit])
-def test_data_say_that_there_is_no_pipeline(workload):
-    with pytest.raises(UserError, match="no input pipeline"):
-        workload("full").data()

@@ -167,11 +167,18 @@ def test_no_task_counts(golden):
     assert np.isnan(result["mean_average_precision"])
 
 
-def test_scores_that_are_not_numbers_rank_last():
-    batch = graph_batch([[1], [0], [1]], [[True]] * 3)
-    result, _ = evaluate(Ogbg("tiny").torch(), np.array([[np.nan], [-5], [3], [0]], np.float32), batch)
-    assert result["mean_average_precision"] == (1 + 2 / 3) / 2
+@pytest.mark.parametrize("graph", [0, 1])
+def test_a_score_that_is_not_a_number_says_nothing(graph):
+    """Neither ranked nor right, whatever its label; where there is no label it does not matter."""
+    batch = graph_batch([[1, 1], [0, 0], [1, 1]], [[True, graph != 0], [True, graph != 1], [True, True]])
+    logits = np.array([[1, 1], [-5, -5], [3, 3], [0, 0]], np.float32)
+    logits[graph, 1] = np.nan
+    assert evaluate(Ogbg("tiny").torch(), logits, batch)[0]["mean_average_precision"] == 1
+    logits[graph, 0] = np.nan
+    result, _ = evaluate(Ogbg("tiny").torch(), logits, batch)
+    assert np.isnan(result["mean_average_precision"])
     assert np.isnan(result["loss"])
+    assert result["accuracy"] == 4 / 5
 
 
 @settings(max_examples=30, deadline=None)

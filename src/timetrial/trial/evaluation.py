@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import to_device
-from timetrial.workloads.base import Data, Split, TorchWorkload
+from timetrial.workloads.base import Data, HostBatch, Split, TorchWorkload
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def evaluate(
-    workload: TorchWorkload, data: Data, model: nn.Module, *, batch_size: int, device: torch.device, seeds: Seeds
+    workload: TorchWorkload,
+    data: Data,
+    model: nn.Module,
+    *,
+    batch_size: int,
+    device: torch.device,
+    seeds: Seeds,
+    check: Callable[[HostBatch], None] | None = None,
 ) -> dict[str, float]:
     """Return the metrics of the three splits, as in `validation/accuracy`.
 
-    Every random stream is as before afterwards. Raises RuntimeError where a split yields fewer or more examples
-    than it has: a metric over anything else would be another benchmark's.
+    `check` sees each batch before the model does, and raises UserError where it is no good; the splits never
+    change, so that one evaluation with it is enough. Every random stream is as before afterwards. Raises
+    RuntimeError where a split yields fewer or more examples than it has: a metric over anything else would be
+    another benchmark's.
     """
     devices = [device] if device.type == "cuda" else []
     metrics: dict[str, float] = {}
@@ -30,6 +41,8 @@ def evaluate(
                 continue
             evaluation = workload.evaluation()
             for batch in data.eval_batches(split, batch_size):
+                if check is not None:
+                    check(batch)
                 evaluation.update(model, to_device(batch, device))
             if evaluation.examples != expected:
                 raise RuntimeError(f"the {split} split gave {evaluation.examples} examples instead of {expected}")

@@ -25,7 +25,7 @@ from timetrial.trial.machine import synchronize
 from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import BatchStream
 from timetrial.trial.task import TrialTask
-from timetrial.workloads.base import Data, TorchWorkload
+from timetrial.workloads.base import Data, HostBatch, TorchWorkload
 
 Evaluation = dict[str, float]
 
@@ -47,6 +47,8 @@ class Trial:
     device: torch.device
     report: Callable[[Evaluation], None]
     """Told of each evaluation after it is recorded."""
+    check_batch: Callable[[HostBatch], None] | None = None
+    """Checks the batches of this process's first evaluation."""
 
     step: int = 0
     resumes: int = 0
@@ -151,7 +153,9 @@ class Trial:
             batch_size=self.plan.workload.eval_batch_size,
             device=self.device,
             seeds=self.seeds,
+            check=self.check_batch,
         )
+        self.check_batch = None
         self.clock.switch(Kind.CHECKPOINT)
         self.evaluations.append(
             {

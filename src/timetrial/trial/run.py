@@ -79,6 +79,8 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     algorithm.setup(task, Hyperparameters(plan.hyperparameters))
     machine.synchronize(device)
     clock.switch(Kind.HARNESS)
+    source = data.train_source(seeds.stream("data"), batch_size)
+    workload.check_batch(source.batch(0))  # off the clock; the stream will have the same batch again
     trial = Trial(
         plan=plan,
         record=record,
@@ -87,11 +89,12 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
         model=model,
         algorithm=algorithm,
         task=task,
-        stream=BatchStream(data.train_source(seeds.stream("data"), batch_size), batch_size, device, clock),
+        stream=BatchStream(source, batch_size, device, clock),
         clock=clock,
         seeds=seeds,
         device=device,
         report=report,
+        check_batch=workload.check_batch,
     )
     trial.resume()
     return trial

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 import numpy as np
 
 from timetrial.errors import UnknownNameError, UserError
+from timetrial.workloads.batches import check_fields
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from timetrial.api import Batch, Loss, LossType, ParameterKind
+    from timetrial.workloads.batches import Fields
 
 Split: TypeAlias = Literal["train", "validation", "test"]
 HostBatch: TypeAlias = dict[str, np.ndarray]
@@ -66,14 +68,17 @@ class Evaluation(Protocol):
 class TorchWorkload(Protocol):
     """The PyTorch half of a workload: pure functions of their arguments, but for PyTorch's generators.
 
-    Nothing in `forward` and `loss` waits for the device. Classes inherit from this one for the default of `split`.
+    Nothing in `forward` and `loss` waits for the device. Classes inherit from this one for its defaults.
     """
 
     def build_model(self) -> nn.Module:
         """Build and initialise the model on the CPU, drawing on PyTorch's global generator."""
 
     def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each of `model.named_parameters()` is."""
+        """Return what each of `model.named_parameters()` is: by default what the modules that own them tell."""
+        from timetrial.workloads.layers.kinds import parameter_kinds  # imports PyTorch
+
+        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the output layer's parameters."""
@@ -131,6 +136,17 @@ class Workload(ABC, Generic[Config]):
             f"{name}: this release has the model but no input pipeline yet, so that it cannot be raced; "
             "`timetrial list workloads` shows what can"
         )
+
+    @abstractmethod
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be, for training and evaluation."""
+
+    def check_batch(self, batch: HostBatch) -> None:
+        """Raise UserError, naming the array, what was expected and what was found, where a batch is no good.
+
+        Reads every value: see `timetrial.workloads.batches` for when that is done.
+        """
+        check_fields(self.batch_fields(), batch)
 
     @abstractmethod
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from timetrial.workloads.base import Config, Evaluation, TorchWorkload
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import softmax_cross_entropy
 from timetrial.workloads.metrics.classification import ClassificationEvaluation
@@ -14,7 +13,7 @@ from timetrial.workloads.metrics.classification import ClassificationEvaluation
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
 
 
 class ClassifierTorch(TorchWorkload, ABC, Generic[Config]):
@@ -32,10 +31,6 @@ class ClassifierTorch(TorchWorkload, ABC, Generic[Config]):
     @abstractmethod
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `TorchWorkload`."""
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the output layer's parameters; see `TorchWorkload`."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from timetrial.errors import UserError
 from timetrial.workloads.base import HostBatch, Split
+from timetrial.workloads.batches import EXAMPLES, Field, Fields
 from timetrial.workloads.sources import ArraySource, Augment
 
 SIZES: dict[str, int] = {"train": 1000, "validation": 400, "test": 397}
@@ -61,6 +62,15 @@ def split_hash() -> str:
         for array in arrays.values():
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def digit_fields(shape: tuple[int, ...], classes: int) -> Fields:
+    """Return what the arrays of a batch must be, for examples of the given shape."""
+    return {
+        "inputs": Field(kind="numbers", axes=(EXAMPLES, *shape)),
+        "targets": Field(kind="labels", axes=(EXAMPLES,), at_least=0, below=classes),
+        "weights": Field(kind="mask", axes=(EXAMPLES,), optional=True),
+    }
 
 
 def random_digits(random: np.random.Generator, batch_size: int, shape: tuple[int, ...]) -> HostBatch:

@@ -5,9 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from timetrial.workloads.base import HostBatch
+from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 
 CHANNELS = 3
 """Red, green, blue."""
+
+
+def image_fields(*, classes: int, multiple_of: int = 1) -> Fields:
+    """Return what the arrays of a batch must be: images of any size, class numbers or what mixup makes of them."""
+    height, width = (Axis(name=name, multiple_of=multiple_of) for name in ("height", "width"))
+    return {
+        "inputs": Field(kind="numbers", axes=(EXAMPLES, CHANNELS, height, width)),
+        "targets": (
+            Field(kind="labels", axes=(EXAMPLES,), at_least=0, below=classes),
+            Field(kind="probabilities", axes=(EXAMPLES, classes)),
+        ),
+        "weights": Field(kind="mask", axes=(EXAMPLES,), optional=True),
+    }
 
 
 def random_images(random: np.random.Generator, batch_size: int, *, image_size: int, classes: int) -> HostBatch:

@@ -11,6 +11,11 @@ import numpy as np
 from timetrial.api import LossType
 from timetrial.errors import UserError
 from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
+
+FRAME_SAMPLES = 401
+"""Samples a frame of the spectrogram covers: a window of 25 ms, and one more that the pre-emphasis was meant for."""
+_LOUDEST = 2.0**15
 
 Detokenize: TypeAlias = Callable[[Sequence[int]], str]
 """Turns token ids into text, words parted by spaces. A tokenizer that comes with a dataset supplies it."""
@@ -84,10 +89,38 @@ class SpeechWorkload(Workload[SpeechConfigT]):
     """Sound in, tokens out, CTC loss, word error rate.
 
     A batch has `inputs`, float32 (n, samples) on the scale of 16-bit integers, and `targets`, int64 (n, length),
-    both padded at the end; `input_lengths` and `target_lengths`, int64 (n,), say what is real.
+    both padded at the end; `input_lengths` and `target_lengths`, int64 (n,), say what is real; `weights` (n,) is 0
+    where a row is padding.
+
+    An utterance with fewer steps than its transcript needs (its tokens, and one more between equal ones) has an
+    infinite loss, as published; it still counts in the word error rate.
     """
 
     loss_type = LossType.CTC_LOSS
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be."""
+        length = Axis(name="length")
+        return {
+            "inputs": Field(
+                kind="numbers",
+                axes=(EXAMPLES, Axis(name="samples", at_least=FRAME_SAMPLES)),
+                at_least=-_LOUDEST,
+                at_most=_LOUDEST,
+            ),
+            "input_lengths": Field(kind="integers", axes=(EXAMPLES,), at_least=0, at_most="samples"),
+            "targets": Field(kind="integers", axes=(EXAMPLES, length), at_least=0, below=self.config.vocabulary),
+            "target_lengths": Field(kind="integers", axes=(EXAMPLES,), at_least=0, at_most="length"),
+            "weights": Field(kind="mask", axes=(EXAMPLES,), optional=True),
+        }
+
+    def check_batch(self, batch: HostBatch) -> None:
+        """Raise UserError where a batch is no good; a transcript must not hold CTC's blank, either."""
+        super().check_batch(batch)
+        in_target = np.arange(batch["targets"].shape[1]) < batch["target_lengths"][:, np.newaxis]
+        if (blanks := in_target & (batch["targets"] == 0)).any():
+            example, position = np.argwhere(blanks)[0].tolist()
+            raise bad_batch("targets", "no blank within a transcript", f"0 at [{example}, {position}]")
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of noise in the right shapes and dtypes, whose transcripts fit their utterances."""

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Generic
 
 from torch import nn
 
-from timetrial.errors import UserError
 from timetrial.workloads.base import Evaluation, TorchWorkload
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
-from timetrial.workloads.layers.spectrogram import FRAME_SAMPLES, valid_frames
+from timetrial.workloads.layers.spectrogram import valid_frames
 from timetrial.workloads.layers.subsampling import subsampled_lengths
 from timetrial.workloads.losses import ctc_loss
 from timetrial.workloads.metrics.word_errors import WordErrorEvaluation
@@ -20,7 +18,7 @@ from timetrial.workloads.speech import Detokenize, SpeechConfigT
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
 
 
 class SpeechTorch(TorchWorkload, ABC, Generic[SpeechConfigT]):
@@ -39,10 +37,6 @@ class SpeechTorch(TorchWorkload, ABC, Generic[SpeechConfigT]):
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `TorchWorkload`."""
 
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
-
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the output layer's parameters; see `TorchWorkload`."""
         return frozenset(name for name, _ in model.named_parameters() if name.startswith("lin."))
@@ -51,7 +45,6 @@ class SpeechTorch(TorchWorkload, ABC, Generic[SpeechConfigT]):
         self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
     ) -> Tensor:
         """Return logits (n, steps, vocabulary); a training pass hides parts of the input; see `TorchWorkload`."""
-        _check_inputs(batch)
         set_mode(model, train=train, update_batch_norm=update_batch_norm)
         rate = self.config.dropout if dropout is None else dropout
         return model(batch["inputs"], batch["input_lengths"], rate)
@@ -79,19 +72,3 @@ def initialise_linear_(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def _check_inputs(batch: Batch) -> None:
-    """Raise UserError unless sounds and lengths have the shapes and dtypes that the front end takes."""
-    inputs, lengths = batch["inputs"], batch["input_lengths"]
-    shape = tuple(inputs.shape)
-    if len(shape) != 2 or shape[1] < FRAME_SAMPLES or not inputs.is_floating_point():
-        raise UserError(
-            f"batch, inputs: expected floats of shape (examples, samples) with at least {FRAME_SAMPLES} samples, "
-            f"found {inputs.dtype} of shape {shape}"
-        )
-    if lengths.shape != shape[:1] or lengths.is_floating_point():
-        raise UserError(
-            f"batch, input_lengths: expected integers of shape ({shape[0]},), "
-            f"found {lengths.dtype} of shape {tuple(lengths.shape)}"
-        )

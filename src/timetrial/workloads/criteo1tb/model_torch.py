@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from timetrial.api import ParameterKind
 from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.dropout import Chain, Dropout, TakesDropoutRate
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import sigmoid_cross_entropy
 from timetrial.workloads.metrics.mean_loss import MeanLossEvaluation
@@ -32,10 +31,6 @@ class CriteoTorch(TorchWorkload):
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `Dlrm`."""
         return Dlrm(self.config)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the layer of one output (the reference flags the third hidden layer, wrongly)."""

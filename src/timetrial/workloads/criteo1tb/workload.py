@@ -19,6 +19,7 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.batches import EXAMPLES, Field, Fields, bad_batch
 
 if TYPE_CHECKING:
     from timetrial.workloads.criteo1tb.model_torch import CriteoTorch
@@ -76,7 +77,10 @@ class Criteo1tb(Workload[CriteoConfig]):
     """13 dense and 26 categorical fields, DLRM, cross entropy of the click.
 
     A batch: `inputs` float32 (n, 39), first the dense fields as log(1 + x), then the categories' numbers;
-    `targets` float32 (n,), 0 or 1; `weights` float32 (n,).
+    `targets` float32 (n,), 0 or 1; `weights` (n,), 0 where a row is padding.
+
+    The model takes any number for a category, cut to an integer and modulo the table's rows: that it is one of its
+    field is for `check_batch` to see.
     """
 
     loss_type = LossType.SIGMOID_CROSS_ENTROPY
@@ -112,6 +116,23 @@ class Criteo1tb(Workload[CriteoConfig]):
         from timetrial.workloads.criteo1tb.model_torch import CriteoTorch
 
         return CriteoTorch(self.config)
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be; float32 rounds the largest category numbers."""
+        config = self.config
+        largest = np.array([np.finfo(np.float32).max] * config.dense_fields + [*config.field_sizes], np.float32)
+        return {
+            "inputs": Field(kind="numbers", axes=(EXAMPLES, len(largest)), at_least=0, at_most=largest),
+            "targets": Field(kind="numbers", axes=(EXAMPLES,), at_least=0, at_most=1),
+            "weights": Field(kind="mask", axes=(EXAMPLES,), optional=True),
+        }
+
+    def check_batch(self, batch: HostBatch) -> None:
+        """Raise UserError where a batch is no good; categories must be whole numbers, too."""
+        super().check_batch(batch)
+        categories = batch["inputs"][:, self.config.dense_fields :]
+        if (broken := categories != np.floor(categories)).any():
+            raise bad_batch("inputs", "whole numbers for the categorical fields", f"{categories[broken][0]}")
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of the right shapes and dtypes: log-normal fields, categories, fair coins.

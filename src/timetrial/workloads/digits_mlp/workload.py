@@ -12,7 +12,8 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import Data, HostBatch, Workload
-from timetrial.workloads.digits import DigitsData, random_digits
+from timetrial.workloads.batches import Fields
+from timetrial.workloads.digits import DigitsData, digit_fields, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_mlp.model_torch import DigitsMlpTorch
@@ -37,6 +38,10 @@ class DigitsMlp(Workload[DigitsMlpConfig]):
     def data(self) -> Data:
         """Return the digits."""
         return DigitsData((self.config.pixels,))
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be."""
+        return digit_fields((self.config.pixels,), self.config.classes)
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return noise: `inputs` float32 (n, 64), `targets` int64 (n,)."""

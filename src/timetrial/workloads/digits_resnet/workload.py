@@ -13,7 +13,8 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import Data, HostBatch, Workload
-from timetrial.workloads.digits import BACKGROUND, DigitsData, random_digits
+from timetrial.workloads.batches import Fields
+from timetrial.workloads.digits import BACKGROUND, DigitsData, digit_fields, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_resnet.model_torch import DigitsResnetTorch
@@ -47,6 +48,10 @@ class DigitsResnet(Workload[DigitsResnetConfig]):
     def data(self) -> Data:
         """Return the digits, augmented for training."""
         return DigitsData((1, 8, 8), augment=self._shift_and_add_noise)
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be."""
+        return digit_fields((1, 8, 8), self.config.classes)
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return noise: `inputs` float32 (n, 1, 8, 8), `targets` int64 (n,)."""

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.dropout import Chain, ChannelDropout, TakesDropoutRate
 from timetrial.workloads.layers.initializers import lecun_truncated_
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import mean_absolute_error
 from timetrial.workloads.metrics.ssim import SsimEvaluation
 
 if TYPE_CHECKING:
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import Evaluation
     from timetrial.workloads.fastmri.workload import FastmriConfig
 
@@ -31,10 +30,6 @@ class FastmriTorch(TorchWorkload):
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `UNet`."""
         return UNet(self.config)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the 1 x 1 convolution at the end (the reference misses it in `model_size`)."""

@@ -13,9 +13,14 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 
 if TYPE_CHECKING:
     from timetrial.workloads.fastmri.model_torch import FastmriTorch
+
+
+_CLIP = 6.0
+"""Images are clipped to so many standard deviations (spec: workloads/fastmri.md, 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +68,28 @@ class Fastmri(Workload[FastmriConfig]):
 
         return FastmriTorch(self.config)
 
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be; an image keeps a pixel after all halvings."""
+        smallest = 2**self.config.pool_levels
+        sides = (Axis(name="height", at_least=smallest), Axis(name="width", at_least=smallest))
+        image = Field(kind="numbers", axes=(EXAMPLES, *sides), at_least=-_CLIP, at_most=_CLIP)
+        return {
+            "inputs": image,
+            "targets": image,
+            "mean": Field(kind="numbers", axes=(EXAMPLES,)),
+            "std": Field(kind="numbers", axes=(EXAMPLES,), at_least=0),
+            "volume_max": Field(kind="numbers", axes=(EXAMPLES,), at_least=0),
+            "weights": Field(kind="mask", axes=(EXAMPLES,), optional=True),
+        }
+
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of the right shapes and dtypes: noise, and targets that correlate with it."""
         shape = (batch_size, self.config.image_size, self.config.image_size)
         inputs = random.standard_normal(shape, np.float32)
         noise = random.standard_normal(shape, np.float32)
         return {
-            "inputs": inputs.clip(-6, 6),
-            "targets": ((inputs + noise) / 2).clip(-6, 6),
+            "inputs": inputs.clip(-_CLIP, _CLIP),
+            "targets": ((inputs + noise) / 2).clip(-_CLIP, _CLIP),
             "mean": random.uniform(0.5, 1.0, batch_size).astype(np.float32),
             "std": random.uniform(0.5, 1.0, batch_size).astype(np.float32),
             "volume_max": random.uniform(3.0, 6.0, batch_size).astype(np.float32),

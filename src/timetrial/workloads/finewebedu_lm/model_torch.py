@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from timetrial.api import ParameterKind
 from timetrial.errors import UserError
 from timetrial.workloads.base import TorchWorkload
-from timetrial.workloads.layers.kinds import parameter_kinds
+from timetrial.workloads.layers.heads import merge_heads
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.layers.projections import Projection
 from timetrial.workloads.losses import softmax_cross_entropy
@@ -49,10 +49,6 @@ class FinewebeduLmTorch(TorchWorkload):
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=residual_std if name.endswith(("w_out", "fc2")) else 0.02)
         return model
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the embedding: it is the output layer too; see `TorchWorkload`."""
@@ -142,7 +138,7 @@ class Attention(nn.Module):
         keys = unit(rotate(keys, rotations))
         queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=1.0)
-        return self.w_out(attended.transpose(1, 2).flatten(2))
+        return self.w_out(merge_heads(attended))
 
 
 class GatedFeedForward(nn.Module):

@@ -12,6 +12,7 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 
 if TYPE_CHECKING:
     from timetrial.workloads.finewebedu_lm.model_torch import FinewebeduLmTorch
@@ -53,6 +54,15 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
         from timetrial.workloads.finewebedu_lm.model_torch import FinewebeduLmTorch
 
         return FinewebeduLmTorch(self.config)
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be."""
+        shape = (EXAMPLES, Axis(name="tokens", at_most=self.config.sequence_length))
+        return {
+            "inputs": Field(kind="integers", axes=shape, at_least=0, below=self.config.vocabulary),
+            "targets": Field(kind="labels", axes=shape, at_least=0, below=self.config.vocabulary),
+            "weights": Field(kind="mask", axes=shape, optional=True),
+        }
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a training batch of random tokens.

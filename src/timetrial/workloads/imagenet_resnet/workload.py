@@ -9,7 +9,8 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
-from timetrial.workloads.imagenet import random_images
+from timetrial.workloads.batches import Fields
+from timetrial.workloads.imagenet import image_fields, random_images
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_resnet.model_torch import ImagenetResnetTorch
@@ -52,6 +53,10 @@ class ImagenetResnet(Workload[ImagenetResnetConfig]):
         "gelu": lambda config: replace(config, activation="gelu"),
         "large_bn_init": lambda config: replace(config, last_norm_scale=8.0),
     }
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be."""
+        return image_fields(classes=self.config.classes)
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of noise: `inputs` float32 (n, 3, size, size), `targets` int64 (n,)."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
+from timetrial.workloads.layers.heads import merge_heads, split_heads
 from timetrial.workloads.layers.projections import Projection
 
 if TYPE_CHECKING:
@@ -126,9 +127,8 @@ def layer_norm(width: int) -> nn.LayerNorm:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, dropout: float) -> Tensor:
     """Scaled dot-product attention of (n, length, width), split into heads and merged again."""
-    query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
-    attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    return attended.transpose(1, 2).flatten(2)
+    query, key, value = (split_heads(x, heads) for x in (query, key, value))
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, dropout_p=dropout))
 
 
 _Linear = TypeVar("_Linear", bound=nn.Linear)

@@ -18,6 +18,7 @@ from timetrial.workloads.imagenet import CHANNELS
 from timetrial.workloads.imagenet_vit.layers_torch import AttentionPooling, Block, layer_norm
 from timetrial.workloads.layers.initializers import lecun_truncated_
 from timetrial.workloads.layers.mode import set_mode
+from timetrial.workloads.layers.positions import frequencies, waves
 
 if TYPE_CHECKING:
     from timetrial.api import Batch
@@ -93,8 +94,7 @@ def sincos_positions(rows: int, columns: int, width: int, device: torch.device) 
     geometric steps, both ends included (spec: workloads/imagenet_vit.md, 2 and 8). Computed anew in each pass, for
     the grid at hand: a constant of the code rather than a state of the model.
     """
-    frequencies = 10_000.0 ** -torch.linspace(0, 1, width // 4, device=device)
+    grid_frequencies = frequencies(width // 4, device)
     y = torch.arange(rows, device=device).repeat_interleave(columns)
     x = torch.arange(columns, device=device).repeat(rows)
-    angles = [position[:, None] * frequencies for position in (x, y)]
-    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+    return torch.cat([waves(position, grid_frequencies) for position in (x, y)], dim=1)

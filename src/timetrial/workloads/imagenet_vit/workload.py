@@ -9,7 +9,8 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
-from timetrial.workloads.imagenet import random_mixed_images
+from timetrial.workloads.batches import Fields
+from timetrial.workloads.imagenet import image_fields, random_mixed_images
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_vit.model_torch import ImagenetVitTorch
@@ -59,6 +60,10 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
         "post_ln": lambda config: replace(config, post_norm=True),
         "map": lambda config: replace(config, attention_pooling=True),
     }
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be; a part of a patch would be left out."""
+        return image_fields(classes=self.config.classes, multiple_of=self.config.patch)
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of mixed noise: `inputs` float32 (n, 3, size, size), `targets` float32 (n, classes)."""

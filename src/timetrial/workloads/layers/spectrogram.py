@@ -1,4 +1,4 @@
-"""The log-mel front end of the speech models: sound in, normalised spectrogram out; nothing in it is trained.
+"""The log-mel front end of the speech models: sound in, normalised spectrogram out; nothing in it is learned.
 
 Source of all formulas and constants: spec librispeech_conformer.md, 2a and the tables at its end.
 """
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from timetrial.workloads.layers.padding import valid_positions
+from timetrial.workloads.layers.spec_augment import spec_augment
+from timetrial.workloads.speech import FRAME_SAMPLES, SpecAugmentConfig
 
 SAMPLE_RATE = 16_000
 """Samples a second."""
 FRAME_STEP = 160
 """Samples from one frame's start to the next: 10 ms."""
-FRAME_SAMPLES = 401
-"""Samples a frame covers: a window of 25 ms, and one more that the pre-emphasis was meant for."""
 MEL_BINS = 80
 
 _WINDOW = 400
@@ -41,15 +41,19 @@ def valid_frames(sample_lengths: Tensor, samples: int) -> Tensor:
 
 
 class LogMelSpectrogram(nn.Module):
-    """Pre-emphasis, Hann window, power spectrum, mel filters, logarithm, normalisation of each bin; float32."""
+    """Pre-emphasis, Hann window, power spectrum, mel filters, logarithm, normalisation of each bin; float32.
+
+    In training, parts of the spectrogram are hidden as `augment` says.
+    """
 
     window: Tensor
     filters: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, augment: SpecAugmentConfig | None = None) -> None:
         super().__init__()
+        self._augment = augment
         constants = {
             "window": torch.hann_window(_WINDOW, periodic=True),
             "filters": torch.from_numpy(mel_filters().astype(np.float32)),
@@ -73,7 +77,10 @@ class LogMelSpectrogram(nn.Module):
         spectrum = torch.fft.rfft(frames * (self.window * _INPUT_SCALE), n=_FFT)
         power = spectrum.real.square() + spectrum.imag.square()
         log_mel = (power @ self.filters).clamp(min=_FLOOR).log()
-        return (log_mel - self.mean) / self.std, valid_frames(sample_lengths, samples)
+        features, real = (log_mel - self.mean) / self.std, valid_frames(sample_lengths, samples)
+        if self.training and self._augment is not None:
+            features = spec_augment(features, real, self._augment)
+        return features, real
 
 
 def mel_filters() -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
+from timetrial.workloads.layers.heads import merge_heads
 from timetrial.workloads.layers.masked_norm import MaskedBatchNorm, OffsetLayerNorm
 from timetrial.workloads.layers.padding import valid_positions
+from timetrial.workloads.layers.positions import frequencies, waves
 from timetrial.workloads.layers.projections import Projection
-from timetrial.workloads.layers.spec_augment import spec_augment
 from timetrial.workloads.layers.spectrogram import MEL_BINS, LogMelSpectrogram
 from timetrial.workloads.layers.subsampling import ConvolutionalSubsampling
 from timetrial.workloads.speech_torch import SpeechTorch, initialise_linear_
@@ -51,8 +51,7 @@ class Conformer(nn.Module):
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
-        self._spec_augment = config.spec_augment
-        self.preprocessor = LogMelSpectrogram()
+        self.preprocessor = LogMelSpectrogram(config.spec_augment)
         self.subsample = Subsampling(config)
         self.conformers = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.ln = OffsetLayerNorm(config.width)
@@ -61,8 +60,6 @@ class Conformer(nn.Module):
     def forward(self, sound: Tensor, sample_lengths: Tensor, dropout: float) -> Tensor:
         """Map sounds of `sample_lengths` (n,) samples to logits; what is padding does not reach real steps."""
         features, frames = self.preprocessor(sound, sample_lengths)
-        if self.training and self._spec_augment is not None:
-            features = spec_augment(features, frames, self._spec_augment)
         x, lengths = self.subsample(features, frames, dropout)
         valid = valid_positions(lengths, x.shape[1])
         for block in self.conformers:
@@ -73,30 +70,19 @@ class Conformer(nn.Module):
 class Subsampling(ConvolutionalSubsampling):
     """Convolutions to a quarter of the steps, a linear map, sinusoidal positions, dropout."""
 
-    inverse_timescales: Tensor
+    frequencies: Tensor
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__(config.subsampling_channels)
         self.linear = nn.Linear(MEL_BINS // 4 * config.subsampling_channels, config.width)
-        self.register_buffer("inverse_timescales", _inverse_timescales(config.width), persistent=False)
+        self.register_buffer("frequencies", frequencies(config.width // 2), persistent=False)
 
     def forward(self, spectrogram: Tensor, frames: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
         """Map (n, time, 80) to (n, time / 4, width), and numbers of real frames (n,) to those of real steps."""
         features, lengths = self.convolve(spectrogram, frames)
         x = self.linear(features)
-        x = x + self._positions(x.shape[1])
+        x = x + waves(torch.arange(x.shape[1], device=x.device), self.frequencies)
         return F.dropout(x, dropout, self.training), lengths
-
-    def _positions(self, steps: int) -> Tensor:
-        """Return sines, then cosines, of each step over each timescale: (steps, width)."""
-        angles = torch.arange(steps, device=self.inverse_timescales.device)[:, None] * self.inverse_timescales
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _inverse_timescales(width: int) -> Tensor:
-    """Return width / 2 inverse timescales, geometric from 1 to 1 / 10,000 (Vaswani et al. 2017, 3.5)."""
-    count = width // 2
-    return torch.exp(torch.arange(count) * (-math.log(10_000) / (count - 1)))
 
 
 class Block(nn.Module):
@@ -166,7 +152,7 @@ class ScaledQueryAttention(nn.Module):
         # An empty utterance has nothing to attend to; it attends everywhere, since nowhere would give NaN.
         attended = valid | ~valid.any(dim=1, keepdim=True)
         heads = F.scaled_dot_product_attention(self.qs(query), key, value, attn_mask=attended[:, None, None, :])
-        return self.out_proj(heads.transpose(1, 2).flatten(2) * self._temperature)
+        return self.out_proj(merge_heads(heads) * self._temperature)
 
 
 class QueryScale(nn.Module):

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from timetrial.workloads.layers.masked_norm import MaskedBatchNorm, OffsetLayerNorm
 from timetrial.workloads.layers.padding import valid_positions
-from timetrial.workloads.layers.spec_augment import spec_augment
 from timetrial.workloads.layers.spectrogram import MEL_BINS, LogMelSpectrogram
 from timetrial.workloads.layers.subsampling import ConvolutionalSubsampling
 from timetrial.workloads.speech_torch import SpeechTorch, initialise_linear_
@@ -48,9 +47,8 @@ class Deepspeech(nn.Module):
 
     def __init__(self, config: DeepspeechConfig) -> None:
         super().__init__()
-        self._spec_augment = config.spec_augment
         self._residual = config.residual
-        self.preprocessor = LogMelSpectrogram()
+        self.preprocessor = LogMelSpectrogram(config.spec_augment)
         self.subsample = Subsampling(config)
         self.lstms = nn.ModuleList(Recurrent(config) for _ in range(config.recurrent_blocks))
         self.ffns = nn.ModuleList(FeedForward(config) for _ in range(config.feed_forward_blocks))
@@ -60,8 +58,6 @@ class Deepspeech(nn.Module):
     def forward(self, sound: Tensor, sample_lengths: Tensor, dropout: float) -> Tensor:
         """Map sounds of `sample_lengths` (n,) samples to logits; what is padding does not reach real steps."""
         features, frames = self.preprocessor(sound, sample_lengths)
-        if self.training and self._spec_augment is not None:
-            features = spec_augment(features, frames, self._spec_augment)
         x, lengths = self.subsample(features, frames, dropout)
         for recurrent in self.lstms:
             y = recurrent(x, lengths)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from timetrial.workloads.metrics.sums import SummedEvaluation
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
-    from timetrial.api import Batch
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import TorchWorkload
 
 
@@ -32,7 +33,7 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray, labelled: np.ndar
     return precisions
 
 
-class MeanAveragePrecisionEvaluation:
+class MeanAveragePrecisionEvaluation(SummedEvaluation):
     """Mean average precision over the tasks, accuracy and loss over the labels that are there.
 
     A ranking cannot be summed up batch by batch: float32 scores and labels of all real graphs are kept, which is
@@ -40,46 +41,40 @@ class MeanAveragePrecisionEvaluation:
 
     The published batches always end in a padding graph whose labels are given as 0, so that every task has a 0;
     here the padding is dropped and one such row put back at the end, which makes the result independent of how the
-    split is cut into batches. A score that is not a number ranks last.
+    split is cut into batches. One score that is not a number makes the ranking, and so the metric, NaN; in the
+    accuracy it counts as wrong.
     """
 
     def __init__(self, workload: TorchWorkload) -> None:
-        self._workload = workload
+        super().__init__(workload)
         self._scores: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
         self._labelled: list[np.ndarray] = []
-        self._sums: Tensor | None = None
-        self.examples = 0
 
-    @torch.inference_mode()
-    def update(self, model: nn.Module, batch: Batch) -> None:
-        """Run the model on one batch and keep its scores; see `timetrial.workloads.base.Evaluation`."""
-        logits = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
-        loss = self._workload.loss(batch, logits)
+    def sums(self, batch: Batch, logits: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        """Return right answers, loss and labels, and keep the scores; see `SummedEvaluation`."""
         labels, labelled = batch["targets"], batch["weights"] != 0
-        correct = ((logits > 0) == (labels == 1)) & labelled
-        sums = torch.stack([correct.sum().double(), loss.summed.double(), labelled.sum().double()])
-        self._sums = sums if self._sums is None else self._sums + sums
         # The first padding graph owns at least one node, and those after it own none.
         graphs = int(batch["n_node"].nonzero().max())
-        self._scores.append(logits[:graphs].float().sigmoid().nan_to_num(nan=0.0).cpu().numpy())
+        # Rounded from double: the last bit of a float32 sigmoid depends on its place in the batch, which breaks ties.
+        self._scores.append(logits[:graphs].double().sigmoid().float().cpu().numpy())
         self._labels.append(labels[:graphs].cpu().numpy())
         self._labelled.append(labelled[:graphs].cpu().numpy())
         self.examples += graphs
+        correct = ((logits > 0) == (labels == 1)) & labelled & ~logits.isnan()
+        return correct.sum(), loss.summed, labelled.sum()
 
     def result(self) -> dict[str, float]:
         """Return `mean_average_precision` (NaN if no task counts), `accuracy` and `loss` (means over labels)."""
-        assert self._sums is not None, "result() before the first update()"
+        correct, loss, labels = self.totals
+        return {"mean_average_precision": self._precision(), "accuracy": correct / labels, "loss": loss / labels}
+
+    def _precision(self) -> float:
         padding = np.zeros((1, self._labels[0].shape[1]))
-        precisions = average_precisions(
-            np.concatenate([*self._scores, padding]),
-            np.concatenate([*self._labels, padding]),
-            np.concatenate([*self._labelled, padding != 0]),
-        )
+        scores = np.concatenate([*self._scores, padding])
+        labelled = np.concatenate([*self._labelled, padding != 0])
+        if np.isnan(scores[labelled]).any():
+            return math.nan
+        precisions = average_precisions(scores, np.concatenate([*self._labels, padding]), labelled)
         counted = precisions[~np.isnan(precisions)]
-        correct, loss, labels = self._sums.tolist()
-        return {
-            "mean_average_precision": float(counted.mean()) if len(counted) else float("nan"),
-            "accuracy": correct / labels,
-            "loss": loss / labels,
-        }
+        return float(counted.mean()) if len(counted) else math.nan

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
+from timetrial.workloads.metrics.sums import SummedEvaluation, count_examples
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
-    from timetrial.api import Batch
-    from timetrial.workloads.base import TorchWorkload
+    from timetrial.api import Batch, Loss
 
 
-class ClassificationEvaluation:
+class ClassificationEvaluation(SummedEvaluation):
     """Top-1 accuracy and mean loss over the examples whose weight is not zero.
 
     An example with a loss that is not finite counts as wrong: an argmax over NaN says nothing. Of targets that are
     probabilities (mixup) the likeliest class counts.
     """
 
-    def __init__(self, workload: TorchWorkload) -> None:
-        self._workload = workload
-        self._sums: torch.Tensor | None = None
-        self.examples = 0
-
-    @torch.inference_mode()
-    def update(self, model: nn.Module, batch: Batch) -> None:
-        """Run the model on one batch and add to the sums; see `timetrial.workloads.base.Evaluation`."""
-        logits = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
-        loss = self._workload.loss(batch, logits)
+    def sums(self, batch: Batch, logits: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Return right answers and loss; see `SummedEvaluation`."""
         targets = batch["targets"].argmax(dim=-1) if batch["targets"].is_floating_point() else batch["targets"]
         correct = (logits.argmax(dim=-1) == targets) & loss.per_example.isfinite()
-        weights = batch.get("weights")
-        if weights is not None:
-            correct &= weights != 0
-        sums = torch.stack([correct.sum().double(), loss.summed.double()])
-        self._sums = sums if self._sums is None else self._sums + sums
-        self.examples += len(logits) if weights is None else int((weights != 0).sum())
+        if "weights" in batch:
+            correct &= batch["weights"] != 0
+        self.examples += count_examples(batch, logits)
+        return correct.sum(), loss.summed
 
     def result(self) -> dict[str, float]:
         """Return `accuracy` and `loss`, both means over the examples seen."""
-        assert self._sums is not None, "result() before the first update()"
-        correct, loss = (self._sums / self.examples).tolist()
-        return {"accuracy": correct, "loss": loss}
+        correct, loss = self.totals
+        return {"accuracy": correct / self.examples, "loss": loss / self.examples}

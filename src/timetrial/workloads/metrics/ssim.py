@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import nn
+from timetrial.workloads.metrics.sums import SummedEvaluation, count_examples
 
-    from timetrial.api import Batch
-    from timetrial.workloads.base import TorchWorkload
+if TYPE_CHECKING:
+    from timetrial.api import Batch, Loss
 
 WINDOW = 7
 """Side of the square, uniform window."""
@@ -45,38 +44,27 @@ def _window_means(images: Tensor) -> Tensor:
     return F.avg_pool2d(F.avg_pool2d(images, (WINDOW, 1), stride=1), (1, WINDOW), stride=1)
 
 
-class SsimEvaluation:
+class SsimEvaluation(SummedEvaluation):
     """Mean structural similarity and mean loss over the images whose weight is not zero.
 
     Images are compared in their original units: multiplied by `std`, plus `mean`, with a data range of
     `volume_max` (1 where that is 0); spec: workloads/fastmri.md, 4.
     """
 
-    def __init__(self, workload: TorchWorkload) -> None:
-        self._workload = workload
-        self._sums: Tensor | None = None
-        self.examples = 0
-
-    @torch.inference_mode()
-    def update(self, model: nn.Module, batch: Batch) -> None:
-        """Run the model on one batch and add to the sums; see `timetrial.workloads.base.Evaluation`."""
-        outputs = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
-        loss = self._workload.loss(batch, outputs)
+    def sums(self, batch: Batch, logits: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Return similarity and loss; see `SummedEvaluation`."""
         mean, std, volume_max = batch["mean"], batch["std"], batch["volume_max"]
         similarity = structural_similarity(
-            outputs * std[:, None, None] + mean[:, None, None],
+            logits * std[:, None, None] + mean[:, None, None],
             batch["targets"] * std[:, None, None] + mean[:, None, None],
             torch.where(volume_max == 0, 1.0, volume_max),
         )
-        weights = batch.get("weights")
-        if weights is not None:
-            similarity = torch.where(weights != 0, similarity, 0.0)
-        sums = torch.stack([similarity.sum(), loss.summed.double()])
-        self._sums = sums if self._sums is None else self._sums + sums
-        self.examples += len(outputs) if weights is None else int((weights != 0).sum())
+        if "weights" in batch:
+            similarity = torch.where(batch["weights"] != 0, similarity, 0.0)
+        self.examples += count_examples(batch, logits)
+        return similarity.sum(), loss.summed
 
     def result(self) -> dict[str, float]:
         """Return `ssim` and `loss`, both means over the images seen."""
-        assert self._sums is not None, "result() before the first update()"
-        ssim, loss = (self._sums / self.examples).tolist()
-        return {"ssim": ssim, "loss": loss}
+        ssim, loss = self.totals
+        return {"ssim": ssim / self.examples, "loss": loss / self.examples}

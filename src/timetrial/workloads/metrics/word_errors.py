@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from timetrial.workloads.layers.padding import valid_positions
+from timetrial.workloads.metrics.sums import SummedEvaluation
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from timetrial.api import Batch
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.speech import Detokenize
     from timetrial.workloads.speech_torch import SpeechTorch
 
 
-class WordErrorEvaluation:
+class WordErrorEvaluation(SummedEvaluation):
     """Word error rates and CTC loss over the examples whose weight is not zero.
 
     `wer` is the public benchmark's figure, which its targets are in; `wer_textbook` is the word error rate as the
@@ -26,28 +27,23 @@ class WordErrorEvaluation:
     """
 
     def __init__(self, workload: SpeechTorch[Any], detokenize: Detokenize) -> None:
-        self._workload = workload
+        super().__init__(workload)
+        self._steps = workload.steps
         self._detokenize = detokenize
         self._public = WordErrors()
         self._textbook = WordErrors()
-        self._loss = 0.0
         self._tokens = 0
-        self.examples = 0
 
-    @torch.inference_mode()
-    def update(self, model: nn.Module, batch: Batch) -> None:
-        """Run the model on one batch and add to the sums; see `timetrial.workloads.base.Evaluation`."""
-        logits = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
-        loss = self._workload.loss(batch, logits)
-        steps = self._workload.steps(batch).masked_fill(loss.per_example.isnan(), 0)
-        decoded = greedy_decode(logits, steps)
+    def sums(self, batch: Batch, logits: Tensor, loss: Loss) -> tuple[Tensor]:
+        """Return the loss, and add up words and errors; see `SummedEvaluation`."""
+        decoded = greedy_decode(logits, self._steps(batch).masked_fill(loss.per_example.isnan(), 0))
         targets, lengths = batch["targets"].tolist(), batch["target_lengths"].tolist()
         weights = batch.get("weights")
         counted = [True] * len(decoded) if weights is None else (weights != 0).tolist()
         for target, length, hypothesis, counts in zip(targets, lengths, decoded, counted, strict=True):
             if counts:
                 self._add(target[:length], hypothesis)
-        self._loss += loss.summed.item()
+        return (loss.summed,)
 
     def _add(self, target: Sequence[int], hypothesis: Sequence[int]) -> None:
         expected, found = self._detokenize(target), self._detokenize(hypothesis)
@@ -58,11 +54,11 @@ class WordErrorEvaluation:
 
     def result(self) -> dict[str, float]:
         """Return `wer`, `wer_textbook` and `ctc_loss` of all that was seen."""
-        assert self.examples, "result() before the first update()"
+        (loss,) = self.totals
         return {
             "wer": self._public.rate,
             "wer_textbook": self._textbook.rate,
-            "ctc_loss": self._loss / max(self._tokens, 1),
+            "ctc_loss": loss / max(self._tokens, 1),
         }
 
 

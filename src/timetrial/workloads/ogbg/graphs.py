@@ -16,6 +16,7 @@ import numpy as np
 
 from timetrial.errors import UserError
 from timetrial.workloads.base import HostBatch
+from timetrial.workloads.batches import bad_batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,31 @@ def padded_batch(graphs: Sequence[Graph], budget: Budget) -> HostBatch:
         "targets": np.nan_to_num(labels, nan=0.0),
         "weights": ~np.isnan(labels),
     }
+
+
+def check_structure(batch: HostBatch) -> None:
+    """Raise UserError unless the sizes add up, edges stay within their graph, and the padding graph is there.
+
+    A graph without nodes has no prediction of its own: it must have no labels either.
+    """
+    n_node, n_edge, labelled = batch["n_node"], batch["n_edge"], (batch["weights"] != 0).any(axis=1)
+    for sizes, array in (("n_node", "inputs"), ("n_edge", "edges")):
+        if batch[sizes].sum() != len(batch[array]):
+            raise bad_batch(
+                sizes, f"sizes that sum to the {len(batch[array])} rows of {array}", f"{batch[sizes].sum()}"
+            )
+    graph_of_node, graph_of_edge = (np.repeat(np.arange(len(sizes)), sizes) for sizes in (n_node, n_edge))
+    for ends in ("senders", "receivers"):
+        if (outside := graph_of_node[batch[ends]] != graph_of_edge).any():
+            edge = int(outside.argmax())
+            raise bad_batch(
+                ends, f"nodes of the edge's own graph {graph_of_edge[edge]}", f"{batch[ends][edge]} at [{edge}]"
+            )
+    if (empty := labelled & (n_node == 0)).any():
+        raise bad_batch("n_node", "at least one node in a graph with labels", f"0 at [{int(empty.argmax())}]")
+    padding = int(n_node.nonzero()[0].max())
+    if labelled[padding:].any():
+        raise bad_batch("weights", f"a padding graph without labels at the end, as number {padding}", "labels there")
 
 
 def _pad(array: np.ndarray, rows: int, value: float) -> np.ndarray:

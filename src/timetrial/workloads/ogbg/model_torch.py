@@ -14,13 +14,12 @@ from timetrial.errors import UserError
 from timetrial.workloads.base import TorchWorkload
 from timetrial.workloads.layers.activations import activation
 from timetrial.workloads.layers.initializers import lecun_truncated_
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
 from timetrial.workloads.losses import sigmoid_cross_entropy
 from timetrial.workloads.metrics.average_precision import MeanAveragePrecisionEvaluation
 
 if TYPE_CHECKING:
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import Evaluation
     from timetrial.workloads.ogbg.workload import OgbgConfig
 
@@ -34,10 +33,6 @@ class OgbgTorch(TorchWorkload):
     def build_model(self) -> nn.Module:
         """Build and initialise the model; see `GraphClassifier`."""
         return GraphClassifier(self.config)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`. The embedders are linear layers on numbers."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the names of the decoder's parameters."""

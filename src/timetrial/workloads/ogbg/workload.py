@@ -13,7 +13,8 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
-from timetrial.workloads.ogbg.graphs import Budget, Graph, padded_batch
+from timetrial.workloads.batches import Axis, Field, Fields
+from timetrial.workloads.ogbg.graphs import Budget, Graph, check_structure, padded_batch
 
 if TYPE_CHECKING:
     from timetrial.workloads.layers.activations import ActivationName
@@ -85,6 +86,26 @@ class Ogbg(Workload[OgbgConfig]):
             nodes=config.nodes_per_graph * batch_size,
             edges=config.edges_per_graph * batch_size,
         )
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be; how they hang together, `check_structure` checks."""
+        config = self.config
+        nodes, edges, graphs = Axis(name="nodes"), Axis(name="edges", at_least=0), Axis(name="graphs", at_least=2)
+        return {
+            "inputs": Field(kind="numbers", axes=(nodes, config.node_features)),
+            "edges": Field(kind="numbers", axes=(edges, config.edge_features)),
+            "senders": Field(kind="integers", axes=(edges,), at_least=0, below="nodes"),
+            "receivers": Field(kind="integers", axes=(edges,), at_least=0, below="nodes"),
+            "n_node": Field(kind="integers", axes=(graphs,), at_least=0),
+            "n_edge": Field(kind="integers", axes=(graphs,), at_least=0),
+            "targets": Field(kind="numbers", axes=(graphs, config.tasks), at_least=0, at_most=1),
+            "weights": Field(kind="mask", axes=(graphs, config.tasks)),
+        }
+
+    def check_batch(self, batch: HostBatch) -> None:
+        """Raise UserError where a batch is no good; see `Workload.check_batch` and `check_structure`."""
+        super().check_batch(batch)
+        check_structure(batch)
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a batch of the right shapes and dtypes: random molecule-like graphs, until one does not fit."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from timetrial.workloads.metrics.bleu import CorpusBleu
+from timetrial.workloads.metrics.sums import SummedEvaluation
 from timetrial.workloads.wmt.workload import END_OF_SENTENCE, PADDING
 
 if TYPE_CHECKING:
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from timetrial.api import Batch
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import TorchWorkload
     from timetrial.workloads.wmt.workload import Detokenize
 
 
-class WmtEvaluation:
+class WmtEvaluation(SummedEvaluation):
     """Sees batches of unpacked sentence pairs: `inputs` and `targets` (n, tokens), maybe `weights` like targets.
 
     Rows without weight are padding. BLEU is of the same sentences as accuracy and loss; the public
@@ -33,12 +34,10 @@ class WmtEvaluation:
         detokenize: Detokenize,
     ) -> None:
         """`translate` maps a model and sources (n, tokens) to the token ids of translations (n, any length)."""
-        self._workload = workload
+        super().__init__(workload)
         self._translate = translate
         self._detokenize = detokenize
         self._bleu = CorpusBleu()
-        self._sums: Tensor | None = None
-        self.examples = 0
 
     @torch.inference_mode()
     def update(self, model: nn.Module, batch: Batch) -> None:
@@ -46,30 +45,26 @@ class WmtEvaluation:
         batch = {"weights": (batch["targets"] != PADDING).long(), **batch}
         rows = (batch["weights"] != 0).any(dim=1)
         batch = {name: array[rows] for name, array in batch.items()}
-        targets = batch["targets"]
-        if len(targets) == 0:
+        if len(batch["targets"]) == 0:
             return
-        self._add_tokens(model, batch)
+        super().update(model, batch)
         translations = self._translate(model, batch["inputs"])
-        self._bleu.add(self._texts(translations), self._texts(targets))
-        self.examples += len(targets)
+        self._bleu.add(self._texts(translations), self._texts(batch["targets"]))
 
-    def _add_tokens(self, model: nn.Module, batch: Batch) -> None:
-        logits = self._workload.forward(model, batch, train=False, update_batch_norm=False, dropout=0.0)
-        loss = self._workload.loss(batch, logits)
+    def sums(self, batch: Batch, logits: Tensor, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+        """Return right tokens, loss and tokens; see `SummedEvaluation`."""
         # An argmax over NaN says nothing: such a token counts as wrong.
         correct = (logits.argmax(dim=-1) == batch["targets"]) & loss.per_example.isfinite()
         correct &= batch["weights"] != 0
-        sums = torch.stack([correct.sum().double(), loss.per_example.double().sum(), loss.n_valid.double()])
-        self._sums = sums if self._sums is None else self._sums + sums
+        self.examples += len(logits)
+        return correct.sum(), loss.per_example.double().sum(), loss.n_valid
 
     def _texts(self, tokens: Tensor) -> list[str]:
         return [self._detokenize(sentence(row)) for row in tokens.tolist()]
 
     def result(self) -> dict[str, float]:
         """Return `bleu` (0 to 100), and `accuracy` and `loss`, means over the target tokens seen."""
-        assert self._sums is not None, "result() before the first update() with an example"
-        correct, loss, tokens = self._sums.tolist()
+        correct, loss, tokens = self.totals
         return {"bleu": self._bleu.score(), "accuracy": correct / tokens, "loss": loss / tokens}
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.api import ParameterKind
+from timetrial.workloads.layers.heads import merge_heads, split_heads
 from timetrial.workloads.layers.projections import Projection
 
 if TYPE_CHECKING:
@@ -168,16 +169,6 @@ class DecoderLayer(Layer):
             x, self.norm2, lambda y: F.dropout(self.multihead_attn(y, memory, cross_mask, dropout), dropout)
         )
         return self.residual(x, self.norm3, lambda y: self.feed_forward(y, dropout))
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """Map (n, tokens, width) to (n, heads, tokens, width / heads)."""
-    return x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
-
-
-def merge_heads(x: Tensor) -> Tensor:
-    """Undo `split_heads`."""
-    return x.transpose(1, 2).flatten(2)
 
 
 def attend(queries: Tensor, memory: KeysValues, mask: Tensor | None, dropout: float) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from timetrial.errors import UserError
 from timetrial.workloads.base import TorchWorkload
-from timetrial.workloads.layers.kinds import parameter_kinds
 from timetrial.workloads.layers.mode import set_mode
+from timetrial.workloads.layers.positions import frequencies, waves
 from timetrial.workloads.losses import softmax_cross_entropy
 from timetrial.workloads.wmt.beam_search_torch import beam_search
 from timetrial.workloads.wmt.evaluation_torch import WmtEvaluation
@@ -25,7 +25,7 @@ from timetrial.workloads.wmt.masks_torch import attention_mask
 from timetrial.workloads.wmt.workload import END_OF_SENTENCE
 
 if TYPE_CHECKING:
-    from timetrial.api import Batch, Loss, ParameterKind
+    from timetrial.api import Batch, Loss
     from timetrial.workloads.base import Evaluation
     from timetrial.workloads.wmt.workload import Detokenize, WmtConfig
 
@@ -52,10 +52,6 @@ class WmtTorch(TorchWorkload):
                 if module.bias is not None:
                     nn.init.normal_(module.bias, std=1e-6)
         return model
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, ParameterKind]:
-        """Return what each parameter is; see `TorchWorkload`."""
-        return parameter_kinds(model)
 
     def output_parameters(self, model: nn.Module) -> frozenset[str]:
         """Return the shared embedding: it is the output layer too; see `TorchWorkload`."""
@@ -220,19 +216,13 @@ class Stack(nn.Module):
 
 
 class PositionalEncoding(nn.Module):
-    """Adds a fixed vector for each position: sines in the first half of its columns, cosines in the second.
-
-    The i-th of h = width / 2 frequencies is 10,000^(-i / (h - 1)) (spec: workloads/wmt.md, 2).
-    """
+    """Adds a fixed vector for each position: sines in the first half of its columns, cosines in the second."""
 
     pe: Tensor
 
     def __init__(self, max_length: int, width: int) -> None:
         super().__init__()
-        half = width // 2
-        frequencies = torch.exp(torch.arange(half) * (-math.log(10_000) / (half - 1)))
-        angles = torch.arange(max_length)[:, None] * frequencies
-        self.register_buffer("pe", torch.cat([angles.sin(), angles.cos()], dim=1)[None])
+        self.register_buffer("pe", waves(torch.arange(max_length), frequencies(width // 2))[None])
 
     def forward(self, x: Tensor, positions: Tensor | None) -> Tensor:
         """Add to (n, tokens, width) the vectors of `positions` (n, tokens), by default 0, 1, 2, ..."""

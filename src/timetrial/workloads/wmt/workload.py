@@ -13,6 +13,7 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
 
 if TYPE_CHECKING:
     from timetrial.workloads.wmt.model_torch import WmtTorch
@@ -90,6 +91,28 @@ class Wmt(Workload[WmtConfig]):
         from timetrial.workloads.wmt.model_torch import WmtTorch
 
         return WmtTorch(self.config, detokenize=ids_as_words if self.config.text == "token_ids" else None)
+
+    def batch_fields(self) -> Fields:
+        """Return what each array of a batch must be; rows of an evaluation are not packed."""
+        fields: dict[str, Field] = {}
+        for side in ("inputs", "targets"):
+            shape = (EXAMPLES, Axis(name=f"tokens of {side}", at_most=self.config.max_length))
+            fields |= {
+                side: Field(kind="labels", axes=shape, at_least=0, below=self.config.vocabulary),
+                f"{side}_position": Field(
+                    kind="labels", axes=shape, at_least=0, below=self.config.max_length, optional=True
+                ),
+                f"{side}_segmentation": Field(kind="integers", axes=shape, at_least=0, optional=True),
+            }
+        return {**fields, "weights": Field(kind="mask", axes=fields["targets"].axes, optional=True)}
+
+    def check_batch(self, batch: HostBatch) -> None:
+        """Raise UserError where a batch is no good; of what describes packing, all or nothing must be there."""
+        super().check_batch(batch)
+        packing = {f"{side}_{what}" for side in ("inputs", "targets") for what in ("position", "segmentation")}
+        missing = packing - batch.keys()
+        if missing and missing != packing:
+            raise bad_batch(min(missing), "to have it together with the other arrays of packed rows", "no such array")
 
     def random_batch(self, random: np.random.Generator, batch_size: int) -> HostBatch:
         """Return a training batch of random tokens: two sentence pairs packed into each row.
