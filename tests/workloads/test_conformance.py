@@ -115,3 +115,5 @@ def test_losses_agree_with_their_definition(workload: Workload) -> None:
     torch.testing.assert_close(loss.summed, expected.sum())
     assert float(loss.n_valid) == 6.0
     torch.testing.assert_close(loss.mean, expected.sum() / 6)
+    batch["weights"].zero_()
+    assert float(half.loss(batch, logits).mean.detach()) == 0.0

@@ -29,8 +29,8 @@ class Loss:
 
     @property
     def mean(self) -> Tensor:
-        """Scalar `summed / n_valid`: what one usually calls `backward()` on."""
-        return self.summed / self.n_valid
+        """Scalar `summed / n_valid`, what one usually calls `backward()` on; 0 where nothing is valid."""
+        return self.summed / self.n_valid.clamp(min=1)
 
 
 class Task(Protocol):
