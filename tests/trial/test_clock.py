@@ -56,10 +56,11 @@ def test_submission_time_is_what_is_on_the_clock(moves: list[tuple[Kind, int]], 
 def test_a_running_stretch_shows_without_a_switch() -> None:
     time = FakeTime()
     clock = Clock(setup_on_clock=False, now=time)
-    clock.switch(Kind.ALGORITHM)
+    assert clock.switch(Kind.ALGORITHM) == 0
     time.now += 2_000_000_000
     assert clock.submission == 2.0
     assert clock.submission_at_switch == 0.0
+    assert clock.switch(Kind.LOOP) == 2_000_000_000
 
 
 @given(stretches, stretches, stretches)

@@ -26,11 +26,13 @@ class Loss:
     """Scalar: how many were valid."""
     per_example: Tensor
     """The loss of each example, zero where it is not valid."""
+    divisor: Tensor | None = None
+    """What `mean` divides by instead of an `n_valid` that may be zero."""
 
     @property
     def mean(self) -> Tensor:
         """Scalar `summed / n_valid`, what one usually calls `backward()` on; 0 where nothing is valid."""
-        return self.summed / self.n_valid.clamp(min=1)
+        return self.summed / (self.n_valid if self.divisor is None else self.divisor)
 
 
 class Task(Protocol):

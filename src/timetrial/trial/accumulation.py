@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -13,7 +12,7 @@ from timetrial.api import Batch, Loss
 
 def detached(loss: Loss) -> Loss:
     """Return the loss without what its backward pass would need."""
-    return Loss(loss.summed.detach(), loss.n_valid.detach(), loss.per_example.detach())
+    return Loss(loss.summed.detach(), loss.n_valid.detach(), loss.per_example.detach(), loss.divisor)
 
 
 def backward_in_pieces(model: nn.Module, pieces: Iterable[Batch], loss_of: Callable[[Batch], Loss]) -> Loss:
@@ -30,18 +29,19 @@ def backward_in_pieces(model: nn.Module, pieces: Iterable[Batch], loss_of: Calla
         loss = loss_of(piece)
         loss.summed.backward()
         losses.append(detached(loss))
+    n_valid = torch.stack([loss.n_valid for loss in losses]).sum()
+    divisor = n_valid.clamp(min=1)
     whole = Loss(
         torch.stack([loss.summed for loss in losses]).sum(),
-        torch.stack([loss.n_valid for loss in losses]).sum(),
+        n_valid,
         torch.cat([loss.per_example for loss in losses]),
+        divisor,
     )
-    # What `mean` makes of a sum of 1, so that it alone says what the mean over nothing is.
-    factor = replace(whole, summed=torch.ones_like(whole.summed)).mean
     for parameter, before in zip(parameters, earlier, strict=True):
         if parameter.grad is None:
             parameter.grad = before
         else:
-            parameter.grad.mul_(factor)
+            parameter.grad.div_(divisor)
             if before is not None:
                 parameter.grad.add_(before)
     return whole

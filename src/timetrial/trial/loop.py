@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from timetrial.api import TrainingAlgorithm, TrainingComplete
+from timetrial.api import Batch, TrainingAlgorithm, TrainingComplete
 from timetrial.records.plan import TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.trial import checkpoint
-from timetrial.trial.clock import Clock, Kind
+from timetrial.trial.clock import ALGORITHM, LOOP, Clock, Kind
 from timetrial.trial.evaluation import evaluate
 from timetrial.trial.machine import synchronize
 from timetrial.trial.seeds import Seeds
@@ -59,28 +60,34 @@ class Trial:
 
     pause_step: float = 1
     """Training pauses after this step, at first the very first one, ..."""
-    pause_time: float = math.inf
-    """... or once so much submission time is used, whichever comes first."""
+    pause_ns: float = math.inf
+    """... or once so many nanoseconds of submission time are used, whichever comes first."""
 
     def train(self) -> None:
-        """Go on training until the trial is over."""
-        while not self.over:
-            self.train_step()
-            if self.step >= self.pause_step or self.clock.submission_at_switch >= self.pause_time or self.complete:
-                self.pause()
-        self.clock.switch(Kind.HARNESS)
+        """Go on training until the trial is over.
 
-    def train_step(self) -> None:
-        """Let the algorithm train one step, on the clock."""
-        self.clock.switch(Kind.ALGORITHM)
-        try:
-            # Nothing here holds on to the batch, so that freeing it is not taken for the loop's own work.
-            self.algorithm.step(self.task, self.algorithm.select_batch(self.task, self.stream))
-        except TrainingComplete:
-            self.complete = True
-        self.clock.switch(Kind.LOOP)
-        self.step += 1
-        self.task.step = self.step
+        What a step needs is looked up beforehand: behind a training step the processor's caches hold none of it,
+        and each look-up then costs a microsecond of submission time (benchmarks/harness_overhead.py).
+        """
+        switch, task, step, draw = self.clock.switch, self.task, self.algorithm.step, self.batches()
+        while not self.over:
+            switch(ALGORITHM)
+            try:
+                # Nothing here holds on to the batch, so that freeing it is not taken for the loop's own work.
+                step(task, draw())
+            except TrainingComplete:
+                self.complete = True
+            submission_ns = switch(LOOP)
+            task.step = self.step = self.step + 1
+            if self.complete or self.step >= self.pause_step or submission_ns >= self.pause_ns:
+                self.pause()
+        switch(Kind.HARNESS)
+
+    def batches(self) -> Callable[[], Batch]:
+        """Return what draws the next batch: the stream itself, unless the algorithm selects its data."""
+        if type(self.algorithm).select_batch is TrainingAlgorithm.select_batch:
+            return self.stream.__next__
+        return partial(self.algorithm.select_batch, self.task, self.stream)
 
     def pause(self) -> None:
         """Evaluate where it is time to, and see whether the trial is over and when to pause next."""
@@ -96,11 +103,12 @@ class Trial:
         self.over = self.complete or self.budget_is_spent() or self.targets_are_reached()
         period = self.plan.workload.evaluation_period
         self.pause_step = self.plan.max_steps or math.inf
-        self.pause_time = self.plan.budget
+        pause_time = self.plan.budget
         if period.steps is not None:
             self.pause_step = min(self.pause_step, (self.step // period.steps + 1) * period.steps)
         elif period.seconds is not None and self.evaluations:
-            self.pause_time = min(self.pause_time, self.evaluations[-1]["submission_time"] + period.seconds)
+            pause_time = min(pause_time, self.evaluations[-1]["submission_time"] + period.seconds)
+        self.pause_ns = 1e9 * pause_time
 
     def evaluation_is_due(self) -> bool:
         """Whether it is time to evaluate: after the first step, at the end, and whenever the period has passed."""

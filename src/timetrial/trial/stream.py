@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from timetrial.api import Batch
-from timetrial.trial.clock import Clock, Kind
+from timetrial.trial.clock import ALGORITHM, DATA, Clock
 from timetrial.workloads.base import BatchSource, HostBatch
 
 
@@ -36,8 +36,8 @@ class BatchStream(Iterator[Batch]):
         return self.position * self._batch_size
 
     def __next__(self) -> Batch:
-        self._clock.switch(Kind.DATA)
+        self._clock.switch(DATA)
         batch = to_device(self._source.batch(self.position), self._device)
         self.position += 1
-        self._clock.switch(Kind.ALGORITHM)
+        self._clock.switch(ALGORITHM)
         return batch

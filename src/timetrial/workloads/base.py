@@ -84,7 +84,13 @@ class TorchWorkload(Protocol):
         """Return the names of the output layer's parameters."""
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Set the mode, run the model on a batch, return its logits; see `timetrial.api.Task.forward`."""
 

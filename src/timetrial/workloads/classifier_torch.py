@@ -38,7 +38,13 @@ class ClassifierTorch(TorchWorkload, ABC, Generic[Config]):
         return frozenset(name for name, _ in model.named_parameters() if name.startswith(prefix))
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Run the model on a batch; these models have no dropout; see `TorchWorkload`."""
         set_mode(model, train=train, update_batch_norm=update_batch_norm)

@@ -25,7 +25,8 @@ def masked(per_example: Tensor, weights: Tensor | None) -> Loss:
     _require_shape("weights", weights, per_example.shape)
     weights = weights.to(per_example.dtype)
     per_example = per_example * weights
-    return Loss(per_example.sum(), weights.sum(), per_example)
+    n_valid = weights.sum()
+    return Loss(per_example.sum(), n_valid, per_example, n_valid.clamp(min=1))
 
 
 def _require_shape(name: str, tensor: Tensor, shape: torch.Size) -> None:
@@ -113,4 +114,5 @@ def ctc_loss(
     else:
         per_example = per_example * weights.to(per_example.dtype)
         n_valid = (target_lengths > 0).sum()
-    return Loss(per_example.sum(), n_valid.to(per_example.dtype), per_example)
+    n_valid = n_valid.to(per_example.dtype)
+    return Loss(per_example.sum(), n_valid, per_example, n_valid.clamp(min=1))

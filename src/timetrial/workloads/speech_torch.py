@@ -42,7 +42,13 @@ class SpeechTorch(TorchWorkload, ABC, Generic[SpeechConfigT]):
         return frozenset(name for name, _ in model.named_parameters() if name.startswith("lin."))
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Return logits (n, steps, vocabulary); a training pass hides parts of the input; see `TorchWorkload`."""
         set_mode(model, train=train, update_batch_norm=update_batch_norm)

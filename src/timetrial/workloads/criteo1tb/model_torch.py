@@ -38,7 +38,13 @@ class CriteoTorch(TorchWorkload):
         return frozenset(top[-2:])
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Return the logits (n, 1) of a click; see `TorchWorkload`."""
         set_mode(model, train=train, update_batch_norm=update_batch_norm)

@@ -37,7 +37,13 @@ class FastmriTorch(TorchWorkload):
         return frozenset({f"up_conv.{last}.1.weight", f"up_conv.{last}.1.bias"})
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Return the reconstructions (n, height, width); see `TorchWorkload`."""
         set_mode(model, train=train, update_batch_norm=update_batch_norm)

@@ -55,7 +55,13 @@ class FinewebeduLmTorch(TorchWorkload):
         return frozenset({"embed_tokens.weight"})
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Return the logits (n, tokens, vocabulary) of the token after each of `inputs` (n, tokens).
 

@@ -38,7 +38,13 @@ class ImagenetVitTorch(ClassifierTorch["ImagenetVitConfig"]):
         return VisionTransformer(self.config)
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Run the model on a batch; there is no batch norm; see `TorchWorkload`."""
         set_mode(model, train=train, update_batch_norm=update_batch_norm)

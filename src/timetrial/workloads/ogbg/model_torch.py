@@ -39,7 +39,13 @@ class OgbgTorch(TorchWorkload):
         return frozenset({"decoder.weight", "decoder.bias"})
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Return the logits (graphs, tasks), those of padding graphs included; see `TorchWorkload`."""
         set_mode(model, train=train, update_batch_norm=update_batch_norm)

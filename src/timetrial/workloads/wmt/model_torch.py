@@ -58,7 +58,13 @@ class WmtTorch(TorchWorkload):
         return frozenset({"shared_embedding.weight"})
 
     def forward(
-        self, model: nn.Module, batch: Batch, *, train: bool, update_batch_norm: bool, dropout: float | None
+        self,
+        model: nn.Module,
+        batch: Batch,
+        *,
+        train: bool = True,
+        update_batch_norm: bool = True,
+        dropout: float | None = None,
     ) -> Tensor:
         """Return the logits (n, target tokens, vocabulary), each token predicted from those before it.
 
