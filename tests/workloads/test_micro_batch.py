@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ class SeenTask(TrialTask):
     def __init__(self, tiny: Tiny) -> None:
         self._workload = tiny.half
         self.model = tiny.model
+        self.forward = partial(tiny.half.forward, tiny.model)
+        self.loss = tiny.half.loss
 
     def gradients(self, batch: Batch, **options: Any) -> tuple[Loss, dict[str, Tensor]]:
         """Return the loss, and the gradients added by a backward pass."""
