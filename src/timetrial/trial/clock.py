@@ -43,7 +43,7 @@ class Clock:
     """Charges wall time to the kind it was last switched to. Integer nanoseconds; saved and restored whole.
 
     `submission` is what scoring uses: the time of the kinds that are on the clock. The hot loop switches four
-    times a step, at about 0.25 microseconds each (`benchmarks/harness_overhead.py`).
+    times a step; what that and the rest of the loop cost is measured by `benchmarks/harness_overhead.py`.
     """
 
     __slots__ = ("_kind", "_now", "_on_clock", "_since", "_spent", "_submission")
