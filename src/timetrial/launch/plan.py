@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from timetrial.algorithms.registry import load_submission
 from timetrial.api import SearchSpace
 from timetrial.errors import UserError
+from timetrial.records.files import flatten
 from timetrial.records.plan import PLAN, SubmissionId, TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Ruleset, RulesetName, Suite, SuiteWorkload
@@ -127,14 +128,7 @@ def _check_names(request: RunRequest) -> None:
 
 
 def _first_difference(found: TrialPlan, wanted: TrialPlan) -> str:
-    pairs = (_flat(PLAN.dump_python(plan, mode="json")) for plan in (found, wanted))
+    pairs = (flatten(PLAN.dump_python(plan, mode="json")) for plan in (found, wanted))
     old, new = pairs
     key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
     return f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

@@ -26,6 +26,7 @@ class TrialRecord:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkpoint = folder / "checkpoint"
+        self.checkpoint_file = self.checkpoint / "state.pt"
         self._trial = folder / "trial.json"
         self._evaluations = folder / "evals.jsonl"
         self._result = folder / "result.json"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from timetrial.records.files import encode
+from timetrial.records.files import encode, flatten
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -35,9 +35,9 @@ def print_trial(details: Mapping[str, Any], *, as_json: bool) -> None:
     console = Console()
     result = details["result"] or {"reason": "has not ended; run the same command again to go on"}
     for title, facts in (
-        ("Trial", _flat(details["plan"])),
-        ("Machine", _flat(details["environment"])),
-        ("Result", _flat({key: value for key, value in result.items() if key != "traceback"})),
+        ("Trial", flatten(details["plan"])),
+        ("Machine", flatten(details["environment"])),
+        ("Result", flatten({key: value for key, value in result.items() if key != "traceback"})),
     ):
         console.print(f"[bold]{title}[/bold]")
         for key, value in facts.items():
@@ -60,10 +60,3 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return escape(str(value))
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

@@ -194,11 +194,11 @@ class Trial:
             "algorithm": self.algorithm.state_dict(),
             "generator": self.task.generator.get_state(),
         }
-        checkpoint.save(self.record.checkpoint / "state.pt", state)
+        checkpoint.save(self.record.checkpoint_file, state)
 
     def resume(self) -> None:
         """Go back to the last checkpoint, if there is one, and make the log agree with it."""
-        state = checkpoint.load(self.record.checkpoint / "state.pt", self.device)
+        state = checkpoint.load(self.record.checkpoint_file, self.device)
         if state is None:
             self.record.restore_evaluations([])
             return

@@ -73,7 +73,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     generator = seeds.torch_generator("generator")
     task = TrialTask(plan, half, workload.loss_type, model, clock, generator, device)
     algorithm = load_submission(plan.submission.location)()
-    resuming = (record.checkpoint / "state.pt").exists()
+    resuming = record.checkpoint_file.exists()
     clock.switch(Kind.HARNESS if resuming else Kind.SETUP)
     batch_size = algorithm.batch_size(task)
     algorithm.setup(task, Hyperparameters(plan.hyperparameters))

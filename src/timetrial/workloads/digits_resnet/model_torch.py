@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.workloads.classifier_torch import ClassifierTorch
-from timetrial.workloads.layers.initializers import lecun_truncated_
+from timetrial.workloads.layers.convolutions import convolution
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_resnet.workload import DigitsResnetConfig
@@ -30,7 +30,7 @@ class PreActivationResnet(nn.Module):
 
     def __init__(self, config: DigitsResnetConfig) -> None:
         super().__init__()
-        self.stem = _convolution(1, config.widths[0])
+        self.stem = convolution(1, config.widths[0])
         blocks = []
         channels = config.widths[0]
         for stage, width in enumerate(config.widths):
@@ -56,12 +56,12 @@ class Block(nn.Module):
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
-        self.conv1 = _convolution(channels, width, stride=stride)
+        self.conv1 = convolution(channels, width, stride=stride)
         self.norm2 = nn.BatchNorm2d(width)
-        self.conv2 = _convolution(width, width)
+        self.conv2 = convolution(width, width)
         self.shortcut: nn.Module | None = None
         if stride != 1 or channels != width:
-            self.shortcut = _convolution(channels, width, kernel=1, stride=stride)
+            self.shortcut = convolution(channels, width, kernel=1, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, h, w) to (n, width, h / stride, w / stride)."""
@@ -69,9 +69,3 @@ class Block(nn.Module):
         residual = self.conv2(F.relu(self.norm2(self.conv1(activated))))
         # The shortcut of a block that changes the shape starts after the first activation, as in the paper's code.
         return residual + (x if self.shortcut is None else self.shortcut(activated))
-
-
-def _convolution(channels: int, width: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
-    lecun_truncated_(convolution.weight)
-    return convolution

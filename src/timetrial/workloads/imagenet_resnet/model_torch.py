@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from timetrial.workloads.classifier_torch import ClassifierTorch
 from timetrial.workloads.imagenet import CHANNELS
 from timetrial.workloads.layers.activations import activation
-from timetrial.workloads.layers.initializers import lecun_truncated_
+from timetrial.workloads.layers.convolutions import convolution
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_resnet.workload import ImagenetResnetConfig
@@ -106,11 +106,4 @@ def _classifier(channels: int, classes: int) -> nn.Linear:
     layer = nn.Linear(channels, classes)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)
-    return layer
-
-
-def convolution(channels: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution without bias that keeps the image's size but for the stride."""
-    layer = nn.Conv2d(channels, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    lecun_truncated_(layer.weight)
     return layer
