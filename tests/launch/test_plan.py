@@ -52,7 +52,7 @@ def test_without_tuning_the_default_point_is_used_and_the_budget_is_larger(tiny_
 
 def test_algoperf_suites_plan_the_public_points() -> None:
     suite = load_suite("algoperf-0.6")
-    workload = replace(suite.workload("wmt"), name="digits_mlp", base="digits_mlp")
+    workload = replace(suite.workload("wmt"), name="digits_mlp", base="digits_mlp", preset="mini")
     plans = plan_run(request(suite, workloads=[workload], submissions=[identify("adamw")]))
     assert len(plans) == 15
     assert all(plan.budget == 43_336 for plan in plans)

@@ -18,9 +18,8 @@ from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite
 from timetrial.trial.run import run_trial
 from timetrial.workloads.base import HostBatch
-from timetrial.workloads.digits import DigitsData
 from timetrial.workloads.digits_mlp.workload import DigitsMlp
-from timetrial.workloads.sources import ArraySource
+from timetrial.workloads.sources import ArrayData, ArraySource
 
 
 def run(plan: TrialPlan, runs: Path) -> tuple[TrialResult, list[dict[str, float]]]:
@@ -184,8 +183,8 @@ def test_bad_data_end_a_trial_with_a_clear_error(
         batch = ArraySource.batch
         monkeypatch.setattr(ArraySource, "batch", lambda self, index: spoilt(batch(self, index)))
     else:
-        batches = DigitsData.eval_batches
-        monkeypatch.setattr(DigitsData, "eval_batches", lambda *args: map(spoilt, batches(*args)))
+        batches = ArrayData.eval_batches
+        monkeypatch.setattr(ArrayData, "eval_batches", lambda *args: map(spoilt, batches(*args)))
     result, evaluations = run(plan_of(tiny_suite, "digits_mlp", "Sgd", max_steps=5, race=False), tmp_path)
     assert result.ended == "failed"
     assert result.reason == "UserError: batch, targets: expected integers at least 0 and at most 9, found 10 at [3]"

@@ -42,15 +42,14 @@ def list_(
 
 def _suites(_: str | None) -> list[dict[str, Any]]:
     from timetrial.suite import load_suite, suite_names
-    from timetrial.workloads.registry import runnable_workloads
+    from timetrial.workloads.registry import is_runnable
 
-    runnable = runnable_workloads()
     suites = [load_suite(name) for name in suite_names()]
     return [
         {
             "suite": suite.name,
             "workloads": len(suite.workloads),
-            "of these ready": sum(name in runnable for name in suite.workloads),
+            "of these ready": sum(map(is_runnable, suite.workloads.values())),
             "variants": len(suite.variants),
             "rulesets": ", ".join(suite.rulesets),
             "title": suite.title,
@@ -71,7 +70,7 @@ def _workloads(only: str | None) -> list[dict[str, Any]]:
             "metric": workload.metric,
             "target": workload.validation_target,
             "budget (s)": workload.budget,
-            "status": status(workload.base),
+            "status": status(workload),
         }
         for suite in (load_suite(name) for name in ([only] if only else suite_names()))
         for workload in suite.all_workloads.values()

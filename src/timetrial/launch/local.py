@@ -15,7 +15,7 @@ from pathlib import Path
 from timetrial.launch.cores import physical_cores, slots
 from timetrial.launch.runner import Ended, Evaluated, Event, Interrupted, Started
 from timetrial.records.plan import TrialPlan
-from timetrial.workloads.registry import runnable_workloads
+from timetrial.workloads.registry import known_workloads
 
 _WORKER = "timetrial.launch.worker"
 
@@ -64,7 +64,7 @@ def default_jobs(threads: int | None) -> int:
 
 def _workload_modules(plans: Sequence[TrialPlan]) -> list[str]:
     """The modules of the workloads, so that what they import is loaded once for all trials."""
-    known = runnable_workloads()
+    known = known_workloads()
     return sorted({known[plan.workload.base].partition(":")[0] for plan in plans})
 
 

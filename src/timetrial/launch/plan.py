@@ -124,7 +124,7 @@ def _check_names(request: RunRequest) -> None:
         if names.count(name) > 1:
             raise UserError(f"two submissions are called {name!r}: rename a file, since records are kept by name")
     for workload in request.workloads:
-        check_runnable(workload.base)
+        check_runnable(workload)
 
 
 def _first_difference(found: TrialPlan, wanted: TrialPlan) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from timetrial.api import Batch, Loss, LossType, ParameterKind
     from timetrial.workloads.batches import Fields
+    from timetrial.workloads.generated import Generated
 
 Split: TypeAlias = Literal["train", "validation", "test"]
 HostBatch: TypeAlias = dict[str, np.ndarray]
@@ -45,8 +46,14 @@ class Data(Protocol):
     def eval_examples(self, split: Split) -> int:
         """Return how many examples `eval_batches` yields in all."""
 
-    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> BatchSource:
-        """Return the training data in the order that `seed` decides."""
+    def train_source(
+        self, seed: np.random.SeedSequence, batch_size: int, *, rank: int = 0, ranks: int = 1
+    ) -> BatchSource:
+        """Return the training data in the order that `seed` decides, or one of `ranks` disjoint parts of each batch.
+
+        `batch_size` is that of the whole batch: the batches of step i of all ranks together are the batch of step i
+        of a single rank. Raises UserError where the batch cannot be divided.
+        """
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
         """Yield an evaluation split once, in a fixed order; `train` is a fixed subset of the training data."""
@@ -129,19 +136,36 @@ class Workload(ABC, Generic[Config]):
     variants: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """By the variant's suffix: a function from the base's configuration to the variant's."""
 
+    datasets: ClassVar[Mapping[str, Generated]] = {}
+    """By preset, the generated dataset, where there is one."""
+
     def __init__(self, preset: str, variant: str | None = None) -> None:
         if preset not in self.presets:
             raise UnknownNameError(f"preset of {type(self).__name__}", preset, self.presets)
         config = self.presets[preset]
+        self.preset = preset
         self.config: Config = self.variants[variant](config) if variant else config
 
     def data(self) -> Data:
         """Return the dataset at this preset; raises UserError where it is not to be had, saying what to do."""
-        name = type(self).__name__
-        raise UserError(
-            f"{name}: this release has the model but no input pipeline yet, so that it cannot be raced; "
-            "`timetrial list workloads` shows what can"
-        )
+        return self.data_from(self.dataset().arrays())
+
+    def has_data(self) -> bool:
+        """Whether this preset has an input pipeline."""
+        return type(self).data is not Workload.data or self.preset in self.datasets
+
+    def dataset(self) -> Generated:
+        """Return the generated dataset of this preset; raises UserError where there is none."""
+        if self.preset not in self.datasets:
+            raise UserError(
+                f"{type(self).__name__}: this release has no input pipeline for the preset {self.preset!r} yet, "
+                "so that it cannot be raced; `timetrial list workloads` shows what can"
+            )
+        return self.datasets[self.preset]
+
+    def data_from(self, arrays: HostBatch) -> Data:
+        """Return the arrays of a generated dataset as training and evaluation data."""
+        raise NotImplementedError
 
     @abstractmethod
     def batch_fields(self) -> Fields:

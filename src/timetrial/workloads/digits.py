@@ -7,7 +7,6 @@ Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from timetrial.errors import UserError
 from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.batches import EXAMPLES, Field, Fields
-from timetrial.workloads.sources import ArraySource, Augment
+from timetrial.workloads.sources import ArrayData, Augment
 
 SIZES: dict[str, int] = {"train": 1000, "validation": 400, "test": 397}
 """Examples a split; an evaluation's `train` split is the first 400 training examples."""
@@ -81,29 +80,12 @@ def random_digits(random: np.random.Generator, batch_size: int, shape: tuple[int
     }
 
 
-class DigitsData:
-    """The digits as `timetrial.workloads.base.Data`, with inputs of any shape of 64 pixels an example."""
-
-    train_examples = SIZES["train"]
-
-    def __init__(self, shape: tuple[int, ...], augment: Augment | None = None) -> None:
-        """Take the shape of one example, (64,) or (1, 8, 8), and how training batches are augmented."""
-        self._splits = {
-            name: {**arrays, "inputs": arrays["inputs"].reshape(-1, *shape)} for name, arrays in splits().items()
-        }
-        self._augment = augment
-
-    def eval_examples(self, split: Split) -> int:
-        """Return how many examples an evaluation of `split` runs over."""
-        return EVAL_TRAIN if split == "train" else SIZES[split]
-
-    def train_source(self, seed: np.random.SeedSequence, batch_size: int) -> ArraySource:
-        """Return the training digits, reshuffled every epoch and augmented anew at every step."""
-        return ArraySource(self._splits["train"], batch_size, seed, self._augment)
-
-    def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
-        """Yield an evaluation split once, in order, not augmented."""
-        examples = self.eval_examples(split)
-        for start in range(0, examples, batch_size):
-            stop = min(start + batch_size, examples)
-            yield {name: array[start:stop] for name, array in self._splits[split].items()}
+def digits_data(shape: tuple[int, ...], augment: Augment | None = None) -> ArrayData:
+    """Return the digits with inputs of the given shape of 64 pixels an example, (64,) or (1, 8, 8)."""
+    shaped = {name: {**arrays, "inputs": arrays["inputs"].reshape(-1, *shape)} for name, arrays in splits().items()}
+    evaluation: dict[Split, HostBatch] = {
+        "train": {name: array[:EVAL_TRAIN] for name, array in shaped["train"].items()},
+        "validation": shaped["validation"],
+        "test": shaped["test"],
+    }
+    return ArrayData(shaped["train"], evaluation, augment=augment)

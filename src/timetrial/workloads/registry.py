@@ -11,12 +11,9 @@ from timetrial.suite import SuiteWorkload
 from timetrial.workloads.base import Workload
 
 _BUILT_IN = {
+    "criteo1tb": "timetrial.workloads.criteo1tb.workload:Criteo1tb",
     "digits_mlp": "timetrial.workloads.digits_mlp.workload:DigitsMlp",
     "digits_resnet": "timetrial.workloads.digits_resnet.workload:DigitsResnet",
-}
-
-_MODEL_ONLY = {
-    "criteo1tb": "timetrial.workloads.criteo1tb.workload:Criteo1tb",
     "fastmri": "timetrial.workloads.fastmri.workload:Fastmri",
     "finewebedu_lm": "timetrial.workloads.finewebedu_lm.workload:FinewebeduLm",
     "imagenet_resnet": "timetrial.workloads.imagenet_resnet.workload:ImagenetResnet",
@@ -26,35 +23,34 @@ _MODEL_ONLY = {
     "ogbg": "timetrial.workloads.ogbg.workload:Ogbg",
     "wmt": "timetrial.workloads.wmt.workload:Wmt",
 }
-"""Models without an input pipeline: they train on any batch of the right shape, but cannot be raced yet."""
 
 ENTRY_POINT_GROUP = "timetrial.workloads"
 """An installed package offers workloads under this entry-point group, as `name = "module:Class"`."""
 
 
-def runnable_workloads() -> dict[str, str]:
-    """Return the base workloads that can be raced, as `module:Class` by name."""
+def known_workloads() -> dict[str, str]:
+    """Return all base workloads that there is code for, as `module:Class` by name; timetrial's own win over others'."""
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     return {**installed, **_BUILT_IN}
 
 
-def known_workloads() -> dict[str, str]:
-    """Return all base workloads that there is code for, as `module:Class` by name."""
-    return {**_MODEL_ONLY, **runnable_workloads()}
+def status(entry: SuiteWorkload) -> str:
+    """Return how far a suite's workload is implemented, in words for a table."""
+    if entry.base not in known_workloads():
+        return "not implemented in this release"
+    return "ready" if workload_of(entry).has_data() else "model only, no input pipeline yet"
 
 
-def status(name: str) -> str:
-    """Return how far the base workload `name` is implemented, in words for a table."""
-    if name in runnable_workloads():
-        return "ready"
-    return "model only, no input pipeline yet" if name in _MODEL_ONLY else "not implemented in this release"
+def is_runnable(entry: SuiteWorkload) -> bool:
+    """Whether a suite's workload can be raced."""
+    return status(entry) == "ready"
 
 
-def check_runnable(name: str) -> None:
-    """Raise UserError where the base workload `name` cannot be raced."""
-    if name not in runnable_workloads():
+def check_runnable(entry: SuiteWorkload) -> None:
+    """Raise UserError where a suite's workload cannot be raced."""
+    if not is_runnable(entry):
         raise UserError(
-            f"{name}: not implemented in this release ({status(name)}); "
+            f"{entry.name}: not implemented in this release ({status(entry)}); "
             "`timetrial list workloads` shows what can be run"
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 from timetrial.api import LossType
 from timetrial.workloads.base import Data, HostBatch, Workload
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.digits import DigitsData, digit_fields, random_digits
+from timetrial.workloads.digits import digit_fields, digits_data, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_mlp.model_torch import DigitsMlpTorch
@@ -37,7 +37,7 @@ class DigitsMlp(Workload[DigitsMlpConfig]):
 
     def data(self) -> Data:
         """Return the digits."""
-        return DigitsData((self.config.pixels,))
+        return digits_data((self.config.pixels,))
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be."""

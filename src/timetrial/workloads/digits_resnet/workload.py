@@ -14,7 +14,7 @@ import numpy as np
 from timetrial.api import LossType
 from timetrial.workloads.base import Data, HostBatch, Workload
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.digits import BACKGROUND, DigitsData, digit_fields, random_digits
+from timetrial.workloads.digits import BACKGROUND, digit_fields, digits_data, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_resnet.model_torch import DigitsResnetTorch
@@ -47,7 +47,7 @@ class DigitsResnet(Workload[DigitsResnetConfig]):
 
     def data(self) -> Data:
         """Return the digits, augmented for training."""
-        return DigitsData((1, 8, 8), augment=self._shift_and_add_noise)
+        return digits_data((1, 8, 8), augment=self._shift_and_add_noise)
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be."""
