@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import torch
 
-from timetrial.algorithms.gradient_descent import ScheduledGradientDescent, warmup_steps
-from timetrial.algorithms.schedules import warmup_cosine
-from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_uniform
+from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace, Task, choice, log_uniform
 
 
 class AdamW(ScheduledGradientDescent):
@@ -51,7 +49,3 @@ class AdamW(ScheduledGradientDescent):
             weight_decay=hyperparameters.weight_decay,
             foreach=True,
         )
-
-    def schedule(self, step: int, task: Task, hyperparameters: Hyperparameters) -> float:
-        """Return the multiplier of the learning rate: linear up, cosine down to zero."""
-        return warmup_cosine(step, warmup_steps=warmup_steps(task, hyperparameters), total_steps=task.step_hint)

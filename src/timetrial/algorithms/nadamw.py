@@ -11,18 +11,18 @@ counted from 1 (spec: algorithms/nadamw_and_adam_family.md, 2):
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from timetrial.algorithms.adamw import AdamW
+from timetrial.algorithms.parts.list_optimizer import ListOptimizer, adam_denominator, adam_moments
 from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_uniform
 
 
-class NAdamWOptimizer(torch.optim.Optimizer):
+class NAdamWOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
     def __init__(
@@ -34,47 +34,18 @@ class NAdamWOptimizer(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "step": 0}
-        super().__init__(params, defaults)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient; a closure is evaluated first, its loss returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._update(group)
-        return loss
-
-    def _update(self, group: dict[str, Any]) -> None:
-        weights = [weight for weight in group["params"] if weight.grad is not None]
-        if not weights:
-            return
-        gradients = [weight.grad for weight in weights]
-        first, second = self._moments(weights)
-        group["step"] += 1
+    def update(self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]) -> None:
+        """Move the weights of a group; see `ListOptimizer.update`."""
+        first, second = self.buffers(weights, "first"), self.buffers(weights, "second")
         rate, (beta1, beta2) = group["lr"], group["betas"]
-        correction1 = 1 - beta1 ** group["step"]
-        correction2 = math.sqrt(1 - beta2 ** group["step"])
 
         torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        adam_moments(first, second, gradients, beta1, beta2)
         numerator = torch._foreach_lerp(first, gradients, 1 - beta1)
-        denominator = torch._foreach_sqrt(second)
-        torch._foreach_div_(denominator, correction2)
-        torch._foreach_add_(denominator, group["eps"])
-        torch._foreach_addcdiv_(weights, numerator, denominator, -rate / correction1)
-
-    def _moments(self, weights: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        for weight in weights:
-            if not self.state[weight]:
-                self.state[weight] = {"first": torch.zeros_like(weight), "second": torch.zeros_like(weight)}
-        states = [self.state[weight] for weight in weights]
-        return [state["first"] for state in states], [state["second"] for state in states]
+        denominator = adam_denominator(second, beta2, group["step"], group["eps"])
+        torch._foreach_addcdiv_(weights, numerator, denominator, -rate / (1 - beta1 ** group["step"]))
 
 
 class NAdamW(AdamW):

@@ -13,9 +13,16 @@ from __future__ import annotations
 
 import torch
 
-from timetrial.algorithms.gradient_descent import ScheduledGradientDescent, warmup_steps
-from timetrial.algorithms.schedules import warmup_linear
-from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_uniform
+from timetrial.api import (
+    Hyperparameters,
+    ScheduledGradientDescent,
+    SearchSpace,
+    Task,
+    choice,
+    log_uniform,
+    warmup_linear,
+    warmup_steps,
+)
 
 SEARCH_SPACE = SearchSpace(
     learning_rate=log_uniform(0.02, 5.0),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timetrial.algorithms.schedules import warmup_cosine, warmup_linear
+from timetrial.api import warmup_cosine, warmup_linear
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, 1e-10), (5, 0.5), (10, 1.0), (55, 0.5), (100, 0.0), (1000, 0.0)])

@@ -1,0 +1,1 @@
+"""What several training algorithms are built from, each part once."""

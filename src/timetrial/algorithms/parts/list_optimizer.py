@@ -1,0 +1,65 @@
+"""The base of the update rules written here: whole lists of parameters at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ListOptimizer(torch.optim.Optimizer, ABC):
+    """An update rule over whole parameter lists, by `torch._foreach_*`: subclasses write `update`.
+
+    A group counts its own steps in `step`, from 1 within `update`; with the groups it goes into the state dict.
+    """
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
+        super().__init__(params, {"step": 0, **defaults})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; a closure is evaluated first, its loss returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
+                group["step"] += 1
+                self.update(group, weights, [weight.grad for weight in weights])
+        return loss
+
+    @abstractmethod
+    def update(self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]) -> None:
+        """Move the weights of a group; `gradients` must not be changed."""
+
+    def buffers(
+        self, weights: list[Tensor], name: str, make: Callable[[Tensor], Tensor] = torch.zeros_like
+    ) -> list[Tensor]:
+        """Return the state `name` of each weight, made by `make(weight)` where there is none yet."""
+        states = [self.state[weight] for weight in weights]
+        for weight, state in zip(weights, states, strict=True):
+            if name not in state:
+                state[name] = make(weight)
+        return [state[name] for state in states]
+
+
+def adam_moments(
+    first: list[Tensor], second: list[Tensor], gradients: list[Tensor], beta1: float, beta2: float
+) -> None:
+    """Move Adam's two exponential averages, of the gradient and of its square (Kingma and Ba 2015, algorithm 1)."""
+    torch._foreach_lerp_(first, gradients, 1 - beta1)
+    torch._foreach_mul_(second, beta2)
+    torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+
+
+def adam_denominator(second: list[Tensor], beta2: float, step: int, eps: float) -> list[Tensor]:
+    """Return sqrt(v) / sqrt(1 - b2^t) + eps of each second moment, as new tensors."""
+    denominator = torch._foreach_sqrt(second)
+    torch._foreach_div_(denominator, (1 - beta2**step) ** 0.5)
+    torch._foreach_add_(denominator, eps)
+    return list(denominator)
