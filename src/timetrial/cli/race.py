@@ -9,13 +9,16 @@ from typing import Literal
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from timetrial.cli.progress import RunProgress
 from timetrial.errors import UserError
+from timetrial.launch.datasets import generate, missing_datasets
 from timetrial.launch.execute import Standing, prepare
 from timetrial.launch.local import LocalRunner, default_jobs
 from timetrial.launch.plan import RunRequest, plan_run
 from timetrial.records.plan import TrialPlan, TrialResult
+from timetrial.workloads.generated import cache_folder
 
 
 def race(
@@ -69,6 +72,7 @@ def _run(standing: Standing, runs: Path, *, jobs: int | None, console: Console) 
     if not standing.todo:
         return []
     jobs = jobs or default_jobs(standing.todo[0].protocol.threads)
+    _generate_datasets(standing.todo, jobs, console)
     progress = RunProgress(console, standing.todo, done=standing.kept, jobs=jobs)
     try:
         with progress:
@@ -80,6 +84,16 @@ def _run(standing: Standing, runs: Path, *, jobs: int | None, console: Console) 
     if progress.interrupted:
         raise UserError(progress.interrupted[0].reason)
     return progress.results
+
+
+def _generate_datasets(plans: Sequence[TrialPlan], jobs: int, console: Console) -> None:
+    datasets = missing_datasets(plans)
+    if not datasets:
+        return
+    console.print(f"Generating {len(datasets)} datasets into {cache_folder()}, once.", highlight=False, soft_wrap=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("datasets", total=len(datasets))
+        generate(datasets, jobs, lambda _: bar.advance(task))
 
 
 def _announce(console: Console, request: RunRequest, *, kept: int, total: int, failed: int) -> None:
