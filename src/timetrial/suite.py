@@ -189,6 +189,7 @@ class HeldOut:
     draw_seed: _CountOrZero
     """`numpy.random.default_rng(draw_seed)` draws one `integers(len(pool))` a pool, in the pools' order."""
     pools: Mapping[str, tuple[str, ...]]
+    """All that could have been drawn; only those that were need a table under [variants], with targets."""
     drawn: tuple[str, ...]
     """One name from each pool, in the pools' order."""
 
@@ -249,11 +250,19 @@ class Suite:
                     f"{'variants' if workload.is_variant else 'workloads'}.{name}.direction: "
                     f"expected {workload.metric!r} to have one direction in all workloads, found two"
                 )
-        for key, pool in self.held_out.pools.items() if self.held_out else ():
-            for name in pool:
-                if name not in self.variants:
-                    raise ValueError(f"held_out.pools.{key}: expected names under [variants], found {name!r}")
+        if self.held_out:
+            self._check_held_out(self.held_out)
         return self
+
+    def _check_held_out(self, held_out: HeldOut) -> None:
+        """Raise ValueError unless pools name variants of the workloads, and those drawn have a table."""
+        for key, pool in held_out.pools.items():
+            for name in pool:
+                if not any(name.startswith(f"{base}_") for base in self.workloads):
+                    raise ValueError(f"held_out.pools.{key}: expected variants of the workloads, found {name!r}")
+        for name in held_out.drawn:
+            if name not in self.variants:
+                raise ValueError(f"held_out.drawn: expected names under [variants], found {name!r}")
 
     @cached_property
     def all_workloads(self) -> Mapping[str, SuiteWorkload]:
