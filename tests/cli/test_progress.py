@@ -53,7 +53,7 @@ def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan]) -> None:
         progress(Ended(plans[0], RESULT))
         progress(Interrupted(plans[1], "its process died"))
     assert text.getvalue().splitlines() == [
-        "[4/5] tiny-test/external/adamw/study_0/digits_mlp/trial_1: reached accuracy 0.6",
+        "[4/5] tiny-test/external/adamw/study_0/digits_mlp/trial_1: reached accuracy 0.6 (about 0 s left)",
         "[5/5] tiny-test/external/adamw/study_0/digits_mlp/trial_2: its process died",
     ]
     assert [plan for plan, _ in progress.results] == [plans[0]]
@@ -62,7 +62,7 @@ def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan]) -> None:
 
 def test_a_terminal_shows_bars_and_the_time_left(plans: list[TrialPlan]) -> None:
     screen, text = console(terminal=True)
-    row = {"step": 40.0, "submission_time": 5.0, "validation/accuracy": 0.5}
+    row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
     with RunProgress(screen, plans, done=0, jobs=1) as progress:
         progress(Started(plans[0]))
         progress(Evaluated(plans[0], row))
@@ -74,6 +74,8 @@ def test_a_terminal_shows_bars_and_the_time_left(plans: list[TrialPlan]) -> None
     assert "adamw on digits_mlp, study 0 trial 1" in shown
     assert "5 of 20 s" in shown
     assert "step 40, accuracy 0.5 (target 0.6)" in shown
+    assert "about 40 s left" in shown, "at first two whole budgets"
+    assert "about 42 s left" in shown, "a quarter of the budget took 6 s: 18 s more, and 24 s for the other trial"
     assert "about 0 s left" in shown
     assert "trial_2: ValueError: no" in shown, "what went wrong stays on the screen"
     assert "trial_1: reached" not in shown
@@ -84,7 +86,7 @@ def test_runs_without_a_race_count_steps(plans: list[TrialPlan], tmp_path: Path)
     screen, text = console(terminal=True)
     with RunProgress(screen, [plan], done=0, jobs=1) as progress:
         progress(Started(plan))
-        progress(Evaluated(plan, {"step": 40.0, "submission_time": 5.0, "validation/accuracy": 0.5}))
+        progress(Evaluated(plan, {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}))
         progress._live.refresh()
         assert progress._live.tasks[1].percentage == 50.0
     assert "step 40, accuracy 0.5" in text.getvalue()

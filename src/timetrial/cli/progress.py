@@ -26,6 +26,10 @@ class RunProgress:
         self._waiting = {plan.folder: plan for plan in todo}
         self._began: dict[str, float] = {}
         self._walls: dict[str, list[float]] = {}
+        self._pace: dict[str, float] = {}
+        """Seconds that a whole trial of a workload takes, as far as those that run can tell."""
+        self._left: dict[str, float] = {}
+        """Seconds that a running trial still needs at most, as of its last evaluation."""
         self._bars: dict[str, TaskID] = {}
         self._live = Progress(
             SpinnerColumn(),
@@ -37,7 +41,11 @@ class RunProgress:
             disable=not console.is_terminal,
         )
         self._overall = self._live.add_task(
-            "[bold]all trials[/bold]", total=self._total, completed=done, amount=f"{done} of {self._total}", note=""
+            "[bold]all trials[/bold]",
+            total=self._total,
+            completed=done,
+            amount=f"{done} of {self._total}",
+            note=self._left_note(),
         )
         self.results: list[tuple[TrialPlan, TrialResult]] = []
         self.interrupted: list[Interrupted] = []
@@ -60,6 +68,7 @@ class RunProgress:
                 self._bars[plan.folder] = self._live.add_task(_short_name(plan), total=total, amount="", note="starts")
             case Evaluated(plan, row):
                 by_steps = math.isinf(plan.budget)
+                self._look_ahead(plan, row)
                 self._live.update(
                     self._bars[plan.folder],
                     completed=row["step"] if by_steps else row["submission_time"],
@@ -75,34 +84,49 @@ class RunProgress:
                 self._close(plan)
                 self._say(plan, reason, bad=True)
 
+    def _look_ahead(self, plan: TrialPlan, row: Mapping[str, float]) -> None:
+        """Learn from a running trial how long it, and others on its workload, will take at most."""
+        done = row["step"] / plan.max_steps if plan.max_steps else row["submission_time"] / plan.budget
+        if done > 0:
+            self._pace[plan.workload.name] = row["total_time"] / done
+            self._left[plan.folder] = row["total_time"] * max(1 / done - 1, 0)
+            self._live.update(self._overall, note=self._left_note())
+
     def _close(self, plan: TrialPlan) -> None:
         self._done += 1
         self._walls.setdefault(plan.workload.name, []).append(time.monotonic() - self._began[plan.folder])
         del self._waiting[plan.folder]
+        self._left.pop(plan.folder, None)
         self._live.remove_task(self._bars.pop(plan.folder))
         self._live.update(
             self._overall,
             completed=self._done,
             amount=f"{self._done} of {self._total}",
-            note=f"about {_duration(self._time_left())} left",
+            note=self._left_note(),
         )
 
     def _say(self, plan: TrialPlan, reason: str, *, bad: bool) -> None:
         """Everything off a terminal; on one only what went wrong, since the bars tell the rest."""
         if bad or not self._console.is_terminal:
             style = "red" if bad else ""
-            line = f"[{self._done}/{self._total}] {plan.folder}: {reason}"
+            left = f" ({self._left_note()})" if self._waiting else ""
+            line = f"[{self._done}/{self._total}] {plan.folder}: {reason}{left}"
             self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
+    def _left_note(self) -> str:
+        return f"about {_duration(self._time_left())} left"
+
     def _time_left(self) -> float:
-        """Seconds until all trials are over: what such trials took so far, or their budget where none is over."""
-        return sum(self._expected(plan) for plan in self._waiting.values()) / self._jobs
+        """Seconds until all trials are over, at most."""
+        left = (self._left.get(folder, self._expected(plan)) for folder, plan in self._waiting.items())
+        return sum(left) / self._jobs
 
     def _expected(self, plan: TrialPlan) -> float:
-        walls = self._walls.get(plan.workload.name)
-        if walls:
+        """What such trials took so far, else what those that run are likely to, else the budget."""
+        if walls := self._walls.get(plan.workload.name):
             return sum(walls) / len(walls)
-        return plan.workload.budget if math.isinf(plan.budget) else plan.budget
+        budget = plan.workload.budget if math.isinf(plan.budget) else plan.budget
+        return self._pace.get(plan.workload.name, budget)
 
 
 def _short_name(plan: TrialPlan) -> str:
