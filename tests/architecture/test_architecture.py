@@ -13,18 +13,19 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Data flow one way: a package imports from those before it (and from itself), never from those after it.
 ORDER = [
     "errors",
+    "importing",
     "api",
     "suite",
     "records",
-    "workloads",
-    "algorithms",
     "tuning",
+    "workloads",
+    "compat",
+    "algorithms",
     "trial",
     "launch",
     "targets",
     "scoring",
     "report",
-    "compat",
     "cli",
 ]
 
@@ -46,6 +47,7 @@ FRAMEWORK_FREE = [
     *sorted(f"timetrial.workloads.{path.parent.name}.workload" for path in SOURCE.glob("workloads/*/workload.py")),
     "timetrial.algorithms.registry",
     "timetrial.compat.parameter_types",
+    "timetrial.compat.recognise",
     "timetrial.launch.plan",
     "timetrial.launch.execute",
 ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
 from timetrial.api import TrainingAlgorithm
+from timetrial.compat.recognise import is_public_submission
 from timetrial.errors import UnknownNameError, UserError
+from timetrial.importing import import_file
 from timetrial.records.plan import SubmissionId
 
 _BUILT_IN = {
@@ -57,6 +58,8 @@ def load_submission(location: str) -> type[TrainingAlgorithm]:
     """Import a submission's class from the `location` that `identify` gave. Raises UserError."""
     place, class_name = _split_class(location)
     path = Path(place)
+    if path.is_absolute() and class_name is None and is_public_submission(_entry_file(path)):
+        return _load_public(path)
     module = _import_path(path) if path.is_absolute() else import_module(place)
     if class_name is not None:
         found = getattr(module, class_name, None)
@@ -68,6 +71,24 @@ def load_submission(location: str) -> type[TrainingAlgorithm]:
         wanted = f"a class {class_name}" if class_name else "exactly one subclass of timetrial.api.TrainingAlgorithm"
         raise UserError(f"submission {location}: expected {wanted}, found {names}; name one as in file.py:ClassName")
     return _checked(candidates[0], location)
+
+
+def _entry_file(path: Path) -> Path:
+    return path / "submission.py" if path.is_dir() else path
+
+
+def _load_public(path: Path) -> type[TrainingAlgorithm]:
+    """Import a submission that is written for the public benchmark's API."""
+    from timetrial.compat.load import load_public_submission  # imports PyTorch
+
+    name = _module_name(path)
+    if name not in _public:
+        _public[name] = load_public_submission(path, name)
+    return _public[name]
+
+
+_public: dict[str, type[TrainingAlgorithm]] = {}
+"""Public submissions that this process has imported, by their modules' names."""
 
 
 def _checked(algorithm: type, location: str) -> type[TrainingAlgorithm]:
@@ -91,23 +112,17 @@ def _split_class(location: str) -> tuple[str, str | None]:
 
 def _import_path(path: Path) -> ModuleType:
     """Import a file, or a folder's submission.py with the folder on the import path for its other modules."""
-    file = path / "submission.py" if path.is_dir() else path
-    name = f"timetrial_submission_{_hash(path)[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    file = _entry_file(path)
+    if file.suffix != ".py":
         raise UserError(f"submission {file}: expected a Python file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if path.is_dir():
-        sys.path.insert(0, str(path))
     try:
-        spec.loader.exec_module(module)
+        return import_file(file, _module_name(path), with_neighbours=path.is_dir())
     except Exception as error:
-        del sys.modules[name]
         raise UserError(f"submission {file}: cannot be imported: {type(error).__name__}: {error}") from error
-    return module
+
+
+def _module_name(path: Path) -> str:
+    return f"timetrial_submission_{_hash(path)[:16]}"
 
 
 def _module_file(location: str) -> Path:

@@ -53,12 +53,12 @@ class TrainingAlgorithm:
         The default saves each attribute that has a `state_dict` of its own (optimizers, schedules, modules),
         each tensor that needs no gradient, each array, plain value, and list, tuple, deque or dict of those.
         """
-        return {name: _saved(value) for name, value in vars(self).items() if _is_state(value)}
+        return {name: saved(value) for name, value in vars(self).items() if is_state(value)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned; called after `setup`."""
         for name, value in state.items():
-            setattr(self, name, _restored(getattr(self, name, None), value))
+            setattr(self, name, restored(getattr(self, name, None), value))
 
 
 def _has_own_state(value: object) -> bool:
@@ -69,29 +69,31 @@ def _is_tensor(value: object) -> bool:
     return hasattr(value, "requires_grad") and hasattr(value, "copy_")
 
 
-def _is_state(value: object) -> bool:
+def is_state(value: object) -> bool:
+    """Whether a value is what `TrainingAlgorithm.state_dict` saves by default."""
     if _has_own_state(value):
         return True
     if _is_tensor(value):
         return not value.requires_grad  # type: ignore[attr-defined]  # it is a tensor
     if isinstance(value, list | tuple | deque):
-        return all(_is_state(item) for item in value)
+        return all(is_state(item) for item in value)
     if isinstance(value, dict):
-        return all(_is_state(item) for item in value.values())
+        return all(is_state(item) for item in value.values())
     return value is None or isinstance(value, bool | int | float | complex | str | bytes | np.ndarray | np.generic)
 
 
-def _saved(value: Any) -> Any:
+def saved(value: Any) -> Any:
+    """Return a value's state, for a value that is state."""
     if _has_own_state(value):
         return value.state_dict()
     if isinstance(value, list | tuple | deque):
-        return [_saved(item) for item in value]
+        return [saved(item) for item in value]
     if isinstance(value, dict):
-        return {key: _saved(item) for key, item in value.items()}
+        return {key: saved(item) for key, item in value.items()}
     return value
 
 
-def _restored(current: Any, saved: Any) -> Any:
+def restored(current: Any, saved: Any) -> Any:
     """Put `saved` in the place of `current`, in place where other objects may hold on to it."""
     if _has_own_state(current):
         current.load_state_dict(saved)
@@ -101,8 +103,8 @@ def _restored(current: Any, saved: Any) -> Any:
         return current
     if isinstance(saved, list) and isinstance(current, list | tuple | deque):
         old = [*current, *[None] * (len(saved) - len(current))]
-        items = [_restored(was, now) for was, now in zip(old, saved, strict=False)]
+        items = [restored(was, now) for was, now in zip(old, saved, strict=False)]
         return deque(items, current.maxlen) if isinstance(current, deque) else type(current)(items)
     if isinstance(saved, dict) and isinstance(current, dict):
-        return {key: _restored(current.get(key), item) for key, item in saved.items()}
+        return {key: restored(current.get(key), item) for key, item in saved.items()}
     return saved

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from timetrial.algorithms.registry import load_submission
 from timetrial.api import Hyperparameters
+from timetrial.compat.submission import PublicSubmission
 from timetrial.errors import UserError
 from timetrial.records.files import RecordWriteError
 from timetrial.records.lock import exclusive
@@ -73,6 +74,8 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     generator = seeds.torch_generator("generator")
     task = TrialTask(plan, half, workload.loss_type, model, clock, generator, device)
     algorithm = load_submission(plan.submission.location)()
+    if isinstance(algorithm, PublicSubmission):
+        algorithm.bind(plan, half, workload.loss_type, record.folder / "measurements.jsonl")
     resuming = record.checkpoint_file.exists()
     clock.switch(Kind.HARNESS if resuming else Kind.SETUP)
     batch_size = algorithm.batch_size(task)
