@@ -86,7 +86,9 @@ def saved(value: Any) -> Any:
     """Return a value's state, for a value that is state."""
     if _has_own_state(value):
         return value.state_dict()
-    if isinstance(value, list | tuple | deque):
+    if isinstance(value, tuple):
+        return _tuple_like(value, [saved(item) for item in value])
+    if isinstance(value, list | deque):
         return [saved(item) for item in value]
     if isinstance(value, dict):
         return {key: saved(item) for key, item in value.items()}
@@ -101,10 +103,17 @@ def restored(current: Any, saved: Any) -> Any:
     if _is_tensor(current) and _is_tensor(saved) and current.shape == saved.shape:
         current.copy_(saved)
         return current
-    if isinstance(saved, list) and isinstance(current, list | tuple | deque):
+    if isinstance(saved, list | tuple) and isinstance(current, list | tuple | deque):
         old = [*current, *[None] * (len(saved) - len(current))]
         items = [restored(was, now) for was, now in zip(old, saved, strict=False)]
-        return deque(items, current.maxlen) if isinstance(current, deque) else type(current)(items)
+        if isinstance(saved, tuple):
+            return _tuple_like(saved, items)
+        return deque(items, current.maxlen) if isinstance(current, deque) else items
     if isinstance(saved, dict) and isinstance(current, dict):
         return {key: restored(current.get(key), item) for key, item in saved.items()}
     return saved
+
+
+def _tuple_like(value: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
+    """Return the items as a tuple, a named one where `value` is."""
+    return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

@@ -64,6 +64,8 @@ def _import(file: Path, name: str, modules: PublicModules, *, with_neighbours: b
 
 def _what_is_missing(error: ImportError) -> str:
     name = error.name or ""
+    if missing := re.match(r"cannot import name '(\w+)'", str(error)):
+        name = f"{name}.{missing[1]}"
     if name.split(".")[0] in ("algoperf", "algorithmic_efficiency"):
         return f"imports {name}, which timetrial does not offer; of that package it has {', '.join(offered())}"
     if isinstance(error, ModuleNotFoundError) and name:

@@ -79,6 +79,10 @@ class TrialResult:
     load: tuple[float, float]
     """The machine's one-minute load average when the trial's process started and ended."""
     resumes: int
+    batch_size: int | None = None
+    """Examples a training batch; None where the trial failed before it was known."""
+    asked_batch_size: int | None = None
+    """What a public submission asked for, where a smaller preset capped it."""
     traceback: str | None = None
 
 

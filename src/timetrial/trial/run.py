@@ -185,5 +185,7 @@ def _close(
         cpu_time=time.process_time() - started.cpu_time,
         load=(started.load, os.getloadavg()[0]),
         resumes=trial.resumes if trial else 0,
+        batch_size=trial.stream.batch_size if trial else None,
+        asked_batch_size=getattr(trial.algorithm, "asked_batch_size", None) if trial else None,
         traceback=trace,
     )

@@ -25,7 +25,7 @@ class BatchStream(Iterator[Batch]):
 
     def __init__(self, source: BatchSource, batch_size: int, device: torch.device, clock: Clock) -> None:
         self._source = source
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._device = device
         self._clock = clock
         self.position = 0
@@ -33,7 +33,7 @@ class BatchStream(Iterator[Batch]):
     @property
     def examples(self) -> int:
         """How many examples were drawn so far."""
-        return self.position * self._batch_size
+        return self.position * self.batch_size
 
     def __next__(self) -> Batch:
         self._clock.switch(DATA)
