@@ -23,6 +23,7 @@ ORDER = [
     "algorithms",
     "trial",
     "launch",
+    "check",
     "targets",
     "scoring",
     "report",

@@ -22,6 +22,7 @@ OPTIONS = {
     "--format",
     "list": "--suite --json",
     "show": "--json",
+    "check": "--quick --jobs --device --json",
     "targets": "--workload --submission --trials --seeds --horizon --seed --jobs --runs-dir --output --json",
     "doctor": "--json",
 }

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from timetrial import __version__
+from timetrial.cli.check import check
 from timetrial.cli.doctor import doctor
 from timetrial.cli.list import list_
 from timetrial.cli.quickstart import quickstart
@@ -33,6 +34,7 @@ app.command()(score)
 app.command()(report)
 app.command(name="list")(list_)
 app.command()(show)
+app.command()(check)
 app.command()(targets)
 app.command()(doctor)
 
