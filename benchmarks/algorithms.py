@@ -9,7 +9,8 @@ that a step is the algorithm's own work: the update, and, for those that ask for
 are the means over all steps but the first two (a mean, since some refresh a preconditioner only now and then: take
 `--steps` beyond their period), milliseconds a million parameters, the ratio, and bytes of state a parameter.
 
-`--libraries` compares those update rules of ours that a library has too with that library, in turns (bar: 1.15; Muon 1.1).
+`--libraries` compares those update rules of ours that a library has too with that library, in turns (bar: 1.15; Muon
+1.1).
 """
 
 from __future__ import annotations

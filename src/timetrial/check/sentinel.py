@@ -230,4 +230,4 @@ def _watch_threads(report: Callable[[threading.Thread], None]) -> None:
         report(thread)
         begin(thread)
 
-    threading.Thread.start = start  # type: ignore[method-assign]  # this process is the sentinel's own
+    threading.Thread.start = start  # type: ignore[method-assign, assignment]  # this process is the sentinel's own
