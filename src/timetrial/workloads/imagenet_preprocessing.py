@@ -66,18 +66,23 @@ def resize_weights(
 def validation_transform(images: np.ndarray, size: int) -> np.ndarray:
     """Resize the shorter side to 256/224 of `size`, crop the middle, normalise: validation, and training's evaluation.
 
-    Levels are rounded after each axis, the width first, as Pillow does.
+    As Pillow does, weights have 22 bits after the point and levels are rounded after each axis, the width first.
     """
     height, width = images.shape[-2:]
     short = size * 256 // 224
     new_height, new_width = (short * side // min(height, width) for side in (height, width))
     levels = images.astype(np.float64)
     if new_width != width:
-        levels = _round(levels @ resize_weights(width, new_width).T)
+        levels = _round(levels @ _pillow_weights(width, new_width).T)
     if new_height != height:
-        levels = _round(resize_weights(height, new_height) @ levels)
+        levels = _round(_pillow_weights(height, new_height) @ levels)
     top, left = round((new_height - size) / 2), round((new_width - size) / 2)
     return normalise(levels[..., top : top + size, left : left + size])
+
+
+def _pillow_weights(source: int, target: int) -> np.ndarray:
+    """Return weights in whole multiples of 2^-22, so that sums are exact and rounding is the same everywhere."""
+    return np.floor(resize_weights(source, target) * 2**22 + 0.5) / 2**22
 
 
 def _round(levels: np.ndarray) -> np.ndarray:
@@ -122,7 +127,7 @@ def crop_boxes(
 class RandomCrops:
     """Random resized crops, flips and normalisation of square images of one size, the whole batch at once.
 
-    The weights of all stretches that a crop can have are made beforehand, 6 MB for images of 36 pixels, and so are
+    The weights of all stretches that a crop can have are made beforehand, 9 MB for images of 36 pixels, and so are
     the buffers: fresh memory costs a step of `mini` three times the arithmetic. Differs from Pillow, which rounds
     levels after each axis, by at most one level.
     """
@@ -134,9 +139,10 @@ class RandomCrops:
         places = pixels + 1 - lengths
         self._first = np.cumsum(places) - places
         start = np.concatenate([np.arange(count) for count in places])
-        weights = resize_weights(pixels, size, start=start, length=np.repeat(lengths, places))
-        self._weights = np.concatenate([weights, weights[:, ::-1]]).astype(np.float32)
-        self._mirrored = len(weights)
+        weights = resize_weights(pixels, size, start=start, length=np.repeat(lengths, places)).astype(np.float32)
+        self._rows = weights
+        # Laid out as the product wants them, which takes a sixth less time than transposing on the fly.
+        self._columns = np.concatenate([weights, weights[:, ::-1]]).transpose(0, 2, 1).copy()
         self._scale = (1 / (255 * STD))[:, None, None].astype(np.float32)
         self._shift = (MEAN / STD)[:, None, None].astype(np.float32)
         self._buffers: tuple[np.ndarray, ...] = ()
@@ -147,11 +153,11 @@ class RandomCrops:
         top, left, high, wide = crop_boxes(random, count, pixels, pixels, self._area)
         flipped = random.integers(0, 2, count)
         levels, rows, columns, narrowed, made = self._room(count)
-        np.take(self._weights, self._first[high - 1] + top, axis=0, out=rows, mode="clip")
-        column = self._first[wide - 1] + left + flipped * self._mirrored
-        np.take(self._weights, column, axis=0, out=columns, mode="clip")
+        np.take(self._rows, self._first[high - 1] + top, axis=0, out=rows, mode="clip")
+        mirrored = flipped * len(self._rows)
+        np.take(self._columns, self._first[wide - 1] + left + mirrored, axis=0, out=columns, mode="clip")
         np.copyto(levels, images.reshape(levels.shape))
-        np.matmul(levels, columns.transpose(0, 2, 1), out=narrowed)
+        np.matmul(levels, columns, out=narrowed)
         np.matmul(rows[:, None], narrowed.reshape(count, 3, pixels, size), out=made)
         made *= self._scale
         return made - self._shift
@@ -160,7 +166,7 @@ class RandomCrops:
         """Return buffers for a batch of `count` images, those of the last one if they fit."""
         if not self._buffers or len(self._buffers[0]) != count:
             pixels, size = self._pixels, self._size
-            shapes = [(3 * pixels, pixels), (size, pixels), (size, pixels), (3 * pixels, size), (3, size, size)]
+            shapes = [(3 * pixels, pixels), (size, pixels), (pixels, size), (3 * pixels, size), (3, size, size)]
             self._buffers = tuple(np.empty((count, *shape), np.float32) for shape in shapes)
         return self._buffers
 
