@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from timetrial.workloads.base import HostBatch
+from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.imagenet_generator import MINI, TINY, generate
@@ -26,12 +26,12 @@ CHANNELS = 3
 DATASETS = {
     "mini": Generated(
         name="imagenet-mini",
-        sha256="efeed8e80e796481be6c9766bbf7ed10ad5387a5c4f1e5d83847dc425c8cee9a",
+        sha256="1a8645f908fe6e63822bfe26756f2680bdfe352bef0b3cdec0e121a8d240fa82",
         generate=partial(generate, MINI),
     ),
     "tiny": Generated(
         name="imagenet-tiny",
-        sha256="5f7406c369c3af5e578a46fa674c804863acf2eff1c210e5cec93c85bb1e4cb1",
+        sha256="7aa12a182956d89dc3ecec4c9436f272c4da9e1a03da6f354a294e10975b5e75",
         generate=partial(generate, TINY),
     ),
 }
@@ -51,12 +51,12 @@ def images_data(
     images = {name: np.asarray(array) for name, array in arrays.items()}  # take() on a memory map is slower
     train = {"inputs": images["train_inputs"], "targets": images["train_targets"]}
     crops = RandomCrops(train["inputs"].shape[-1], image_size, crop_area)
-    evaluated = {
+    evaluated: dict[Split, tuple[np.ndarray, np.ndarray]] = {
         "train": (validation_transform(train["inputs"][:EVAL_TRAIN], image_size), train["targets"][:EVAL_TRAIN]),
         "validation": (validation_transform(images["validation_inputs"], image_size), images["validation_targets"]),
         "test": (bicubic_transform(images["test_inputs"], image_size), images["test_targets"]),
     }
-    evaluation = {
+    evaluation: dict[Split, HostBatch] = {
         split: {"inputs": inputs, "targets": targets.astype(np.int64)} for split, (inputs, targets) in evaluated.items()
     }
     return ArrayData(train, evaluation, augment=TrainingTransform(crops, mixup_classes=mixup_classes))

@@ -73,7 +73,8 @@ _HUES /= np.sqrt([[2.0], [2.0], [6.0], [6.0]])
 """What each texture adds to the object's colour, in levels: a hint, as materials give; chance adds twice as much."""
 
 _TILT = np.pi / 8
-"""Objects and textures lean to either side by at most so much."""
+"""Objects lean to either side by at most so much."""
+_TEXTURE_TILT = np.pi / 12
 
 _CHUNK = 100
 """Images rendered at once: their fields of double precision fit in a processor's cache."""
@@ -135,7 +136,7 @@ def _render(random: np.random.Generator, sizes: ImageSizes, classes: np.ndarray,
         image = _over(image, colours, outline)
     where = pixels * random.uniform(0.45, 0.55, (2, count))
     outline = _outline(random, grid, shape, where, (0.33, 0.43))
-    colours = _pattern(random, grid, texture, (0.11, 0.16), (55.0, 115.0), (110.0, 190.0))
+    colours = _pattern(random, grid, texture, (0.12, 0.15), (55.0, 115.0), (110.0, 190.0))
     image = _over(image, colours + _HUES[texture][:, :, None, None], outline)
     bar = _bar(random, grid, where, chance=0.8 if shifted else 0.5)
     image = _over(image, random.uniform(20.0, 235.0, (count, 3))[:, :, None, None], bar)
@@ -187,7 +188,7 @@ def _pattern(
     `periods` is a range in parts of the image, `contrasts` one in levels: how far the colours are from their middle.
     """
     count = len(texture)
-    period, angle, along, across = _columns(random, count, periods, (-_TILT, _TILT), *[(0.0, 2 * np.pi)] * 2)
+    period, angle, along, across = _columns(random, count, periods, (-_TEXTURE_TILT, _TEXTURE_TILT), *[(0.0, 2 * np.pi)] * 2)
     wave = 2 * np.pi / (period * grid.pixels)
     a = wave * (np.cos(angle) * grid.x + np.sin(angle) * grid.y) + along
     b = wave * (np.cos(angle) * grid.y - np.sin(angle) * grid.x) + across

@@ -8,6 +8,7 @@ is RandAugment: sixteen operations, another two for each image, take longer than
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -111,7 +112,8 @@ def crop_boxes(
     not fit is drawn again.
     """
     pixels = height * width * random.uniform(*area, (_ATTEMPTS, count))
-    ratio = np.exp(random.uniform(*np.log(CROP_RATIO), (_ATTEMPTS, count)))
+    narrowest, widest = CROP_RATIO
+    ratio = np.exp(random.uniform(math.log(narrowest), math.log(widest), (_ATTEMPTS, count)))
     heights = np.rint(np.sqrt(pixels / ratio)).astype(np.int64)
     widths = np.rint(np.sqrt(pixels * ratio)).astype(np.int64)
     fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
