@@ -2,9 +2,10 @@
 
 Dataset card. A class is a shape and a texture: at `mini` 5 shapes (triangle, square, disc, star, ring) times 4
 textures (stripes, checks, spots, waves). Both have to be recognised on the object and bound to each other: the
-background and the clutter around the object carry shapes and textures too, drawn independently of the class, and so
-are colours. Position, size, angle, squeeze, light, a bar across the object and pixel noise are chance. Mirror images
-belong to the same class.
+background and the clutter around the object carry shapes and textures too, drawn independently of the class. Objects
+tend to be brighter than what is behind them, and a texture tends to a hue of its own, which is a hint and no more.
+Position, size, angle, squeeze, light, a bar across the object and pixel noise are chance. Mirror images belong to the
+same class.
 
 Sizes and ceiling stand beside `MINI` below; classes are exactly balanced in every split. A fixed part of each class
 (`mislabelled`) bears the label of another class in every split, so that whoever sees the true class of every image
@@ -70,7 +71,7 @@ _TEXTURES = np.array(
 
 _HUES = 30.0 * np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [1.0, 1.0, -2.0], [-1.0, -1.0, 2.0]])
 _HUES /= np.sqrt([[2.0], [2.0], [6.0], [6.0]])
-"""What each texture adds to the object's colour, in levels: a hint, as materials give; chance adds twice as much."""
+"""What each texture adds to the object's colour, in levels: a hint, since chance has a deviation of 23 a channel."""
 
 _TILT = np.pi / 8
 """Objects lean to either side by at most so much."""

@@ -58,7 +58,7 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
         ),
     }
     batch_sizes = {"mini": 64, "tiny": 8}
-    """A step takes 32 ms at `mini`, of which AdamW 2.8, and 2.3 ms at `tiny`. The sketch's `mini` (spec:
+    """A step takes 24 ms at `mini`, of which AdamW 1.7, and 2.3 ms at `tiny`. The sketch's `mini` (spec:
     mini_suite.md), patches of 4 pixels and depth 5, took 108 ms with 32 images.
     """
     variants = {
