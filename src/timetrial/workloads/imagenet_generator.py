@@ -189,7 +189,9 @@ def _pattern(
     `periods` is a range in parts of the image, `contrasts` one in levels: how far the colours are from their middle.
     """
     count = len(texture)
-    period, angle, along, across = _columns(random, count, periods, (-_TEXTURE_TILT, _TEXTURE_TILT), *[(0.0, 2 * np.pi)] * 2)
+    period, angle, along, across = _columns(
+        random, count, periods, (-_TEXTURE_TILT, _TEXTURE_TILT), *[(0.0, 2 * np.pi)] * 2
+    )
     wave = 2 * np.pi / (period * grid.pixels)
     a = wave * (np.cos(angle) * grid.x + np.sin(angle) * grid.y) + along
     b = wave * (np.cos(angle) * grid.y - np.sin(angle) * grid.x) + across
