@@ -1,14 +1,65 @@
-"""What the workloads on ImageNet share without PyTorch: shapes of a batch, and random ones."""
+"""What the workloads on ImageNet share without PyTorch: shapes of a batch, random ones, and the generated dataset."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from timetrial.workloads.base import HostBatch
+from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
+from timetrial.workloads.generated import Generated
+from timetrial.workloads.imagenet_generator import MINI, TINY, generate
+from timetrial.workloads.imagenet_preprocessing import (
+    RandomCrops,
+    TrainingTransform,
+    bicubic_transform,
+    mix,
+    mixup_weight,
+    validation_transform,
+)
+from timetrial.workloads.sources import ArrayData
 
 CHANNELS = 3
 """Red, green, blue."""
+
+DATASETS = {
+    "mini": Generated(
+        name="imagenet-mini",
+        sha256="1a8645f908fe6e63822bfe26756f2680bdfe352bef0b3cdec0e121a8d240fa82",
+        generate=partial(generate, MINI),
+    ),
+    "tiny": Generated(
+        name="imagenet-tiny",
+        sha256="7aa12a182956d89dc3ecec4c9436f272c4da9e1a03da6f354a294e10975b5e75",
+        generate=partial(generate, TINY),
+    ),
+}
+"""Shared by the workloads, so that the cache holds each once."""
+
+EVAL_TRAIN = 100
+"""An evaluation's `train` split is the first 100 training images."""
+
+
+def images_data(
+    arrays: HostBatch, *, image_size: int, crop_area: tuple[float, float], mixup_classes: int | None = None
+) -> ArrayData:
+    """Return generated images, cropped and flipped for training, and mixed where `mixup_classes` says of how many.
+
+    What evaluations see is made once and kept: 12 kB an image of `mini`.
+    """
+    images = {name: np.asarray(array) for name, array in arrays.items()}  # take() on a memory map is slower
+    train = {"inputs": images["train_inputs"], "targets": images["train_targets"]}
+    crops = RandomCrops(train["inputs"].shape[-1], image_size, crop_area)
+    evaluated: dict[Split, tuple[np.ndarray, np.ndarray]] = {
+        "train": (validation_transform(train["inputs"][:EVAL_TRAIN], image_size), train["targets"][:EVAL_TRAIN]),
+        "validation": (validation_transform(images["validation_inputs"], image_size), images["validation_targets"]),
+        "test": (bicubic_transform(images["test_inputs"], image_size), images["test_targets"]),
+    }
+    evaluation: dict[Split, HostBatch] = {
+        split: {"inputs": inputs, "targets": targets.astype(np.int64)} for split, (inputs, targets) in evaluated.items()
+    }
+    return ArrayData(train, evaluation, augment=TrainingTransform(crops, mixup_classes=mixup_classes))
 
 
 def image_fields(*, classes: int, multiple_of: int = 1) -> Fields:
@@ -36,11 +87,11 @@ def random_images(random: np.random.Generator, batch_size: int, *, image_size: i
 def random_mixed_images(random: np.random.Generator, batch_size: int, *, image_size: int, classes: int) -> HostBatch:
     """Return what mixup makes of random images: `targets` are float32 (n, classes), each row of two labels.
 
-    One weight is drawn from Beta(0.2, 0.2) a batch; every image is mixed with the one before it
-    (Zhang et al. 2018, "mixup"; spec: workloads/imagenet_vit.md, 1).
+    See `imagenet_preprocessing.mix`.
     """
     batch = random_images(random, batch_size, image_size=image_size, classes=classes)
-    weight = np.float32(random.beta(0.2, 0.2))
-    one_hot = np.eye(classes, dtype=np.float32)[batch["targets"]]
-    images = {"inputs": batch["inputs"], "targets": one_hot}
-    return {name: weight * x + (1 - weight) * np.roll(x, 1, axis=0) for name, x in images.items()}
+    mixed = {"inputs": batch["inputs"], "targets": np.eye(classes, dtype=np.float32)[batch["targets"]]}
+    weight = mixup_weight(random)
+    for values in mixed.values():
+        mix(values, weight, np.empty_like(values))
+    return mixed

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.base import Data, HostBatch, Workload
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.imagenet import image_fields, random_mixed_images
+from timetrial.workloads.imagenet import DATASETS, image_fields, images_data, random_mixed_images
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_vit.model_torch import ImagenetVitTorch
@@ -23,6 +23,8 @@ class ImagenetVitConfig:
     image_size: int = 224
     """Height and width of training images in pixels; the network takes any multiple of `patch`."""
     classes: int = 1000
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    """Range of the part of an image that a training crop covers."""
     patch: int = 16
     """Height and width of the patch that becomes one token, in pixels."""
     width: int = 384
@@ -48,11 +50,15 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "full": ImagenetVitConfig(),
-        "mini": ImagenetVitConfig(image_size=32, classes=20, patch=8, width=96, depth=3, hidden=384, heads=3),
-        "tiny": ImagenetVitConfig(image_size=16, classes=10, patch=4, width=16, depth=2, hidden=32, heads=2),
+        "mini": ImagenetVitConfig(
+            image_size=32, classes=20, crop_area=(0.6, 1.0), patch=8, width=64, depth=3, hidden=256, heads=2
+        ),
+        "tiny": ImagenetVitConfig(
+            image_size=16, classes=10, crop_area=(0.35, 1.0), patch=4, width=16, depth=2, hidden=32, heads=2
+        ),
     }
     batch_sizes = {"mini": 64, "tiny": 8}
-    """A step takes 32 ms at `mini`, of which AdamW 2.8, and 2.3 ms at `tiny`. The sketch's `mini` (spec:
+    """A step takes 24 ms at `mini`, of which AdamW 1.7, and 2.3 ms at `tiny`. The sketch's `mini` (spec:
     mini_suite.md), patches of 4 pixels and depth 5, took 108 ms with 32 images.
     """
     variants = {
@@ -60,6 +66,15 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
         "post_ln": lambda config: replace(config, post_norm=True),
         "map": lambda config: replace(config, attention_pooling=True),
     }
+
+    datasets = DATASETS
+
+    def data_from(self, arrays: HostBatch) -> Data:
+        """Return the generated images; see `images_data`."""
+        config = self.config
+        return images_data(
+            arrays, image_size=config.image_size, crop_area=config.crop_area, mixup_classes=config.classes
+        )
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be; a part of a patch would be left out."""

@@ -1,0 +1,209 @@
+"""ImageNet's input pipeline on arrays: resizing, the two evaluation transforms, random crops and flips, mixup.
+
+Source: spec: workloads/imagenet_resnet.md, 1 and workloads/imagenet_vit.md, 1. Images are uint8 (n, 3, height, width)
+and come out normalised, float32 (n, 3, size, size). Resizing is two small matrix products an image, one for each
+axis, whose rows are the weights with which old pixels make a new one. What is left to images of the published size
+is RandAugment: sixteen operations, another two for each image, take longer than 3 % of a step of `mini`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from timetrial.workloads.base import HostBatch
+
+MEAN = np.array([0.485, 0.456, 0.406])
+"""Of red, green and blue, where 1 is the largest level (spec: workloads/imagenet_resnet.md, 1)."""
+STD = np.array([0.229, 0.224, 0.225])
+
+CROP_RATIO = (3 / 4, 4 / 3)
+"""Width over height of random crops, of which the logarithm is uniform."""
+_ATTEMPTS = 10
+"""So often a crop is drawn until one fits in the image; then the image is taken whole."""
+_MIXUP = 0.2
+"""Both parameters of the Beta distribution of mixup's weight."""
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """Return levels from 0 to 255, (n, 3, height, width), less the mean, over the standard deviation, as float32."""
+    levels = images - 255 * MEAN[:, None, None]
+    levels /= 255 * STD[:, None, None]
+    return levels.astype(np.float32)
+
+
+def resize_weights(
+    source: int,
+    target: int,
+    *,
+    start: int | np.ndarray = 0,
+    length: int | np.ndarray | None = None,
+    kernel: Literal["antialiased", "cubic"] = "antialiased",
+) -> np.ndarray:
+    """Return the weights that resize `length` pixels from `start` on to `target`: float64 (..., target, source).
+
+    `antialiased` is the triangle filter, widened where pixels are lost, as in Pillow's `BILINEAR`; `cubic` is Keys'
+    kernel with a = -1/2, not widened, as in TensorFlow's `bicubic`. Pixels outside the stretch weigh nothing, and
+    what is inside sums to 1. `start` and `length` may be arrays of any one shape, which leads the result's.
+    """
+    first = np.asarray(start)[..., None, None]
+    stretch = np.asarray(source if length is None else length)[..., None, None]
+    scale = stretch / target
+    centres = first + (np.arange(target)[:, None] + 0.5) * scale
+    pixels = np.arange(source)
+    away = np.abs(pixels + 0.5 - centres)
+    if kernel == "antialiased":
+        weights = np.maximum(0.0, 1.0 - away / np.maximum(scale, 1.0))
+    else:
+        near = (1.5 * away - 2.5) * away**2 + 1.0
+        far = ((-0.5 * away + 2.5) * away - 4.0) * away + 2.0
+        weights = np.where(away <= 1, near, np.where(away < 2, far, 0.0))
+    weights = np.where((pixels >= first) & (pixels < first + stretch), weights, 0.0)
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def validation_transform(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize the shorter side to 256/224 of `size`, crop the middle, normalise: validation, and training's evaluation.
+
+    As Pillow does, weights have 22 bits after the point and levels are rounded after each axis, the width first.
+    """
+    height, width = images.shape[-2:]
+    short = size * 256 // 224
+    new_height, new_width = (short * side // min(height, width) for side in (height, width))
+    levels = images.astype(np.float64)
+    if new_width != width:
+        levels = _round(levels @ _pillow_weights(width, new_width).T)
+    if new_height != height:
+        levels = _round(_pillow_weights(height, new_height) @ levels)
+    top, left = round((new_height - size) / 2), round((new_width - size) / 2)
+    return normalise(levels[..., top : top + size, left : left + size])
+
+
+def _pillow_weights(source: int, target: int) -> np.ndarray:
+    """Return weights in whole multiples of 2^-22, so that sums are exact and rounding is the same everywhere."""
+    return np.floor(resize_weights(source, target) * 2**22 + 0.5) / 2**22
+
+
+def _round(levels: np.ndarray) -> np.ndarray:
+    """Round half up, as Pillow's integer arithmetic does."""
+    return np.floor(levels + 0.5)
+
+
+def bicubic_transform(images: np.ndarray, size: int) -> np.ndarray:
+    """Crop 224/256 of the shorter side from the middle, resize that bicubically, normalise: the test split.
+
+    Nothing is rounded or clipped, so that levels may leave 0 to 255 (spec: workloads/imagenet_resnet.md, 1).
+    """
+    height, width = images.shape[-2:]
+    crop = int(np.float32(224 / 256) * np.float32(min(height, width)))
+    top, left = (height - crop + 1) // 2, (width - crop + 1) // 2
+    weights = resize_weights(crop, size, kernel="cubic")
+    return normalise(weights @ images[..., top : top + crop, left : left + crop] @ weights.T)
+
+
+def crop_boxes(
+    random: np.random.Generator, count: int, height: int, width: int, area: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw top, left, height and width of random crops, int64 (count,) each.
+
+    As torchvision's `RandomResizedCrop`: the part of the image's area is uniform, the ratio log-uniform; what does
+    not fit is drawn again.
+    """
+    pixels = height * width * random.uniform(*area, (_ATTEMPTS, count))
+    narrowest, widest = CROP_RATIO
+    ratio = np.exp(random.uniform(math.log(narrowest), math.log(widest), (_ATTEMPTS, count)))
+    heights = np.rint(np.sqrt(pixels / ratio)).astype(np.int64)
+    widths = np.rint(np.sqrt(pixels * ratio)).astype(np.int64)
+    fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
+    chosen = fits.argmax(axis=0), np.arange(count)
+    high = np.where(fits[chosen], heights[chosen], height)
+    wide = np.where(fits[chosen], widths[chosen], width)
+    down, right = random.random((2, count))
+    top = (down * (height - high + 1)).astype(np.int64)
+    left = (right * (width - wide + 1)).astype(np.int64)
+    return top, left, high, wide
+
+
+class RandomCrops:
+    """Random resized crops, flips and normalisation of square images of one size, the whole batch at once.
+
+    The weights of all stretches that a crop can have are made beforehand, 9 MB for images of 36 pixels, and so are
+    the buffers: fresh memory costs a step of `mini` three times the arithmetic. Differs from Pillow, which rounds
+    levels after each axis, by at most one level.
+    """
+
+    def __init__(self, pixels: int, size: int, area: tuple[float, float]) -> None:
+        """Crop parts of `area` of images of `pixels` squared, and resize them to `size` squared."""
+        self._pixels, self._size, self._area = pixels, size, area
+        lengths = np.arange(1, pixels + 1)
+        places = pixels + 1 - lengths
+        self._first = np.cumsum(places) - places
+        start = np.concatenate([np.arange(count) for count in places])
+        weights = resize_weights(pixels, size, start=start, length=np.repeat(lengths, places)).astype(np.float32)
+        self._rows = weights
+        # Laid out as the product wants them, which takes a sixth less time than transposing on the fly.
+        self._columns = np.concatenate([weights, weights[:, ::-1]]).transpose(0, 2, 1).copy()
+        self._scale = (1 / (255 * STD))[:, None, None].astype(np.float32)
+        self._shift = (MEAN / STD)[:, None, None].astype(np.float32)
+        self._buffers: tuple[np.ndarray, ...] = ()
+
+    def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Return crops of the images, uint8 (n, 3, pixels, pixels), as float32 (n, 3, size, size)."""
+        count, size, pixels = len(images), self._size, self._pixels
+        top, left, high, wide = crop_boxes(random, count, pixels, pixels, self._area)
+        flipped = random.integers(0, 2, count)
+        levels, rows, columns, narrowed, made = self._room(count)
+        np.take(self._rows, self._first[high - 1] + top, axis=0, out=rows, mode="clip")
+        mirrored = flipped * len(self._rows)
+        np.take(self._columns, self._first[wide - 1] + left + mirrored, axis=0, out=columns, mode="clip")
+        np.copyto(levels, images.reshape(levels.shape))
+        np.matmul(levels, columns, out=narrowed)
+        np.matmul(rows[:, None], narrowed.reshape(count, 3, pixels, size), out=made)
+        made *= self._scale
+        return made - self._shift
+
+    def _room(self, count: int) -> tuple[np.ndarray, ...]:
+        """Return buffers for a batch of `count` images, those of the last one if they fit."""
+        if not self._buffers or len(self._buffers[0]) != count:
+            pixels, size = self._pixels, self._size
+            shapes = [(3 * pixels, pixels), (size, pixels), (pixels, size), (3 * pixels, size), (3, size, size)]
+            self._buffers = tuple(np.empty((count, *shape), np.float32) for shape in shapes)
+        return self._buffers
+
+
+class TrainingTransform:
+    """Makes a training batch of stored images: crops and flips, and mixup where asked."""
+
+    def __init__(self, crops: RandomCrops, *, mixup_classes: int | None = None) -> None:
+        """Crop with `crops`; with `mixup_classes`, mix examples and give targets as float32 (n, mixup_classes)."""
+        self._crops = crops
+        self._identity = None if mixup_classes is None else np.eye(mixup_classes, dtype=np.float32)
+        self._part = np.empty(0, np.float32)
+
+    def __call__(self, batch: HostBatch, random: np.random.Generator) -> HostBatch:
+        """Return `inputs`, float32 (n, 3, size, size), and `targets`, class numbers or what mixup makes of them."""
+        inputs = self._crops(batch["inputs"], random)
+        if self._identity is None:
+            return {"inputs": inputs, "targets": batch["targets"].astype(np.int64)}
+        targets = self._identity[batch["targets"]]
+        if self._part.shape != inputs.shape:
+            self._part = np.empty_like(inputs)
+        weight = mixup_weight(random)
+        mix(inputs, weight, self._part)
+        mix(targets, weight, np.empty_like(targets))
+        return {"inputs": inputs, "targets": targets}
+
+
+def mixup_weight(random: np.random.Generator) -> np.float32:
+    """Draw the weight of a batch: Beta(0.2, 0.2) (Zhang et al. 2018, "mixup"; spec: workloads/imagenet_vit.md, 1)."""
+    return np.float32(random.beta(_MIXUP, _MIXUP))
+
+
+def mix(values: np.ndarray, weight: np.float32, part: np.ndarray) -> None:
+    """Mix each row in place with the one before it, the first with the last; `part` is room for as many values."""
+    np.multiply(values, np.float32(1) - weight, out=part)
+    values *= weight
+    values[1:] += part[:-1]
+    values[0] += part[-1]
