@@ -13,7 +13,7 @@ from timetrial.workloads.base import HostBatch
 
 SPLITS = ("train", "validation", "test")
 
-_SCALE = 1500.0
+SCALE = 1500.0
 """Counts of the int16 k-space for a signal of 1 (fat's) in one orthonormal coefficient: the largest stays in range."""
 
 
@@ -60,7 +60,7 @@ def _measure(images: np.ndarray, sizes: Sizes, random: np.random.Generator) -> n
     noise = random.standard_normal((*images.shape, 2)) * np.sqrt(0.5)
     deviation = low + (high - low) * random.random() ** 2  # most scans are good
     kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes=(1, 2)), norm="ortho"), axes=(1, 2))
-    counts = np.rint(_SCALE * (np.stack([kspace.real, kspace.imag], axis=-1) + deviation * noise))
+    counts = np.rint(SCALE * (np.stack([kspace.real, kspace.imag], axis=-1) + deviation * noise))
     assert np.abs(counts).max() < 2**15
     return counts.astype(np.int16)
 
