@@ -34,7 +34,7 @@ class Sizes:
     seed: int = 20261124
 
 
-MINI = Sizes(size=40, columns=64, slices=6, volumes=(200, 26, 13))
+MINI = Sizes(size=40, columns=64, slices=3, volumes=(400, 52, 26))
 TINY = Sizes(size=16, columns=20, slices=4, volumes=(12, 4, 2))
 
 

@@ -75,7 +75,7 @@ class Fastmri(Workload[FastmriConfig]):
     datasets = {
         "mini": Generated(
             name="fastmri-mini",
-            sha256="c10327bb6d219a8f2add89e579d2393d20c82b48cb65bdd0fd1ebac20362b480",
+            sha256="d1ae579dc816e8fa35c4ef1512ef652efceeb5115cf0f38d966e35ed60366094",
             generate=partial(generate, MINI),
         ),
         "tiny": Generated(
