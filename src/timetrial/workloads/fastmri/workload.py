@@ -36,7 +36,7 @@ _TRAINING_SEED = (20261124, 0)
 """Seed of the training slices' masks: with each slice's number folded in, it fixes its mask for good."""
 
 _EVAL_TRAIN_EVERY = 48
-"""Of the training slices, an evaluation's `train` split is every so-manieth."""
+"""Of the training slices, an evaluation's `train` split is every 48th."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Fastmri(Workload[FastmriConfig]):
         "tiny": FastmriConfig(image_size=16, pool_levels=2, channels=4),
     }
     batch_sizes = {"mini": 8, "tiny": 4}
-    """A step takes 20 ms at `mini`, of which AdamW 1.1, and 3.7 ms at `tiny`."""
+    """A step takes 20 ms at `mini`, of which NAdamW 1.1, and 3.7 ms at `tiny`."""
     datasets = {
         "mini": Generated(
             name="fastmri-mini",
