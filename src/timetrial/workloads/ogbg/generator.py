@@ -1,0 +1,94 @@
+"""card"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from timetrial.workloads.base import HostBatch
+from timetrial.workloads.ogbg.fragments import CHARGE, NUMBER, C
+from timetrial.workloads.ogbg.molecules import Molecules, grow
+from timetrial.workloads.ogbg.substructures import answers
+
+MISSING = -1
+_NOISE = 0.05
+_UNLABELLED = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    train: int
+    validation: int
+    test: int
+    tasks: int
+    rarest: float
+    seed: int
+
+
+MINI = Sizes(train=3000, validation=1100, test=550, tasks=32, rarest=0.01, seed=20260805)
+TINY = Sizes(train=160, validation=48, test=32, tasks=8, rarest=0.05, seed=20260805)
+
+
+def generate(sizes: Sizes) -> HostBatch:
+    random = np.random.Generator(np.random.PCG64(sizes.seed))
+    count = sizes.train + sizes.validation + sizes.test
+    molecules = grow(random, count)
+    truth = answers(random, molecules, sizes.tasks, rarest=sizes.rarest)
+    labels = observed(random, truth)
+    present = molecules.kind >= 0
+    rows, starts, ends = np.nonzero(np.triu(molecules.bonds))
+    arrays = {
+        "node_feat": atom_features(random, molecules)[present],
+        "edge_feat": bond_features(random, molecules)[rows, starts, ends],
+        "edge_index": np.stack([starts, ends], axis=1).astype(np.uint8),
+        "n_node": present.sum(axis=1).astype(np.uint8),
+        "n_bond": np.bincount(rows, minlength=count).astype(np.uint8),
+        "labels": labels,
+        "n_graph": np.array([sizes.train, sizes.validation, sizes.test], dtype=np.uint16),
+    }
+    return arrays
+
+
+def observed(random: np.random.Generator, truth: np.ndarray) -> np.ndarray:
+    rate = truth.mean(axis=0)
+    flip = np.where(truth, _NOISE, _NOISE * rate / (1 - rate))
+    labels = (truth ^ (random.random(truth.shape) < flip)).astype(np.int8)
+    labels[random.random(truth.shape) < _UNLABELLED] = MISSING
+    return labels
+
+
+def atom_features(random: np.random.Generator, molecules: Molecules) -> np.ndarray:
+    kind, bonds, free = molecules.kind, molecules.bonds, molecules.free
+    double, triple = (bonds == 2).sum(axis=2), (bonds == 3).any(axis=2)
+    hybridisation = np.where(triple | (double > 1), 0, np.where(molecules.aromatic | (double == 1), 1, 2))
+    degree = (bonds > 0).sum(axis=2)
+    stereo = (kind == C) & (hybridisation == 2) & (degree >= 3) & (free <= 1)
+    draw = random.random(kind.shape)
+    chirality = np.where(stereo & (draw < 0.3), 1 + (draw < 0.15), 0)
+    radical = (free > 0) & (random.random(kind.shape) < 0.001)
+    columns = (
+        NUMBER[kind] - 1,
+        chirality,
+        degree + free - radical,
+        CHARGE[kind] + 5,
+        free - radical,
+        radical,
+        hybridisation,
+        molecules.aromatic,
+        molecules.ring,
+    )
+    return np.stack([column.astype(np.uint8) for column in columns], axis=-1)
+
+
+def bond_features(random: np.random.Generator, molecules: Molecules) -> np.ndarray:
+    bonds, aromatic = molecules.bonds, molecules.aromatic_bonds
+    kind = np.where(aromatic, 3, bonds - 1)
+    unsaturated = molecules.aromatic | (bonds > 1).any(axis=2)
+    neighbours = ((bonds > 0) & unsaturated[:, None, :]).sum(axis=2) > 1
+    both = unsaturated[:, :, None] & unsaturated[:, None, :]
+    conjugated = aromatic | both & ((bonds == 1) | (neighbours[:, :, None] | neighbours[:, None, :]))
+    draw = np.triu(random.random(bonds.shape))
+    carbons = (molecules.kind == C)[:, :, None] & (molecules.kind == C)[:, None, :]
+    open_chain = (bonds == 2) & ~aromatic & carbons
+    stereo = np.where(open_chain & (draw < 0.5), 2 + (draw < 0.25), 0)
+    return np.stack([column.astype(np.uint8) for column in (kind, stereo, conjugated)], axis=-1)
