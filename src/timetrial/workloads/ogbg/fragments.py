@@ -32,7 +32,8 @@ KINDS: dict[str, tuple[int, int, int]] = {
 """Atomic number, valence and charge of each kind of atom; `[S6]` is the sulphur of sulfones and sulfonamides."""
 
 NUMBER, VALENCE, CHARGE = (np.array(column, dtype=np.int8) for column in zip(*KINDS.values(), strict=True))
-C, N, O, S = range(4)
+CARBON, NITROGEN, OXYGEN, SULPHUR = range(4)
+"""Rows of `KINDS`."""
 
 LIBRARY: tuple[str, ...] = (
     "C",

@@ -1,4 +1,5 @@
 """card"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -6,30 +7,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from timetrial.workloads.base import HostBatch
-from timetrial.workloads.ogbg.fragments import CHARGE, NUMBER, C
+from timetrial.workloads.ogbg.fragments import CARBON, CHARGE, NUMBER
+from timetrial.workloads.ogbg.graphs import MISSING
 from timetrial.workloads.ogbg.molecules import Molecules, grow
 from timetrial.workloads.ogbg.substructures import answers
 
-MISSING = -1
 _NOISE = 0.05
+"""Share of the positive labels that are turned into negative ones, and as many negative ones into positive."""
+
 _UNLABELLED = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
+    """How much is generated."""
+
     train: int
+    """Molecules in the training split, and likewise in the others."""
     validation: int
     test: int
     tasks: int
     rarest: float
+    """Rate of positives of the rarest task; that of the most frequent is 20 %."""
     seed: int
 
 
-MINI = Sizes(train=3000, validation=1100, test=550, tasks=32, rarest=0.01, seed=20260805)
+MINI = Sizes(train=2400, validation=1000, test=400, tasks=32, rarest=0.015, seed=20260805)
 TINY = Sizes(train=160, validation=48, test=32, tasks=8, rarest=0.05, seed=20260805)
 
 
 def generate(sizes: Sizes) -> HostBatch:
+    """Return molecules in the form of `timetrial.workloads.ogbg.preprocessing`; `n_graph` are the splits' sizes."""
     random = np.random.Generator(np.random.PCG64(sizes.seed))
     count = sizes.train + sizes.validation + sizes.test
     molecules = grow(random, count)
@@ -37,7 +45,7 @@ def generate(sizes: Sizes) -> HostBatch:
     labels = observed(random, truth)
     present = molecules.kind >= 0
     rows, starts, ends = np.nonzero(np.triu(molecules.bonds))
-    arrays = {
+    return {
         "node_feat": atom_features(random, molecules)[present],
         "edge_feat": bond_features(random, molecules)[rows, starts, ends],
         "edge_index": np.stack([starts, ends], axis=1).astype(np.uint8),
@@ -46,10 +54,10 @@ def generate(sizes: Sizes) -> HostBatch:
         "labels": labels,
         "n_graph": np.array([sizes.train, sizes.validation, sizes.test], dtype=np.uint16),
     }
-    return arrays
 
 
 def observed(random: np.random.Generator, truth: np.ndarray) -> np.ndarray:
+    """Return the true labels with noise, as many positive as before on average, and most of them missing, int8."""
     rate = truth.mean(axis=0)
     flip = np.where(truth, _NOISE, _NOISE * rate / (1 - rate))
     labels = (truth ^ (random.random(truth.shape) < flip)).astype(np.int8)
@@ -58,11 +66,18 @@ def observed(random: np.random.Generator, truth: np.ndarray) -> np.ndarray:
 
 
 def atom_features(random: np.random.Generator, molecules: Molecules) -> np.ndarray:
+    """Return OGB's nine codes of each atom, uint8 (molecules, atoms, 9).
+
+    Atomic number - 1, chirality, degree with hydrogens, charge + 5, hydrogens, radical electrons, hybridisation,
+    aromatic, in a ring. Chirality and radicals are noise, as which of two mirror images it is is to most assays.
+
+    Source: ogb.utils.features, `atom_to_feature_vector`.
+    """
     kind, bonds, free = molecules.kind, molecules.bonds, molecules.free
     double, triple = (bonds == 2).sum(axis=2), (bonds == 3).any(axis=2)
     hybridisation = np.where(triple | (double > 1), 0, np.where(molecules.aromatic | (double == 1), 1, 2))
     degree = (bonds > 0).sum(axis=2)
-    stereo = (kind == C) & (hybridisation == 2) & (degree >= 3) & (free <= 1)
+    stereo = (kind == CARBON) & (hybridisation == 2) & (degree >= 3) & (free <= 1)
     draw = random.random(kind.shape)
     chirality = np.where(stereo & (draw < 0.3), 1 + (draw < 0.15), 0)
     radical = (free > 0) & (random.random(kind.shape) < 0.001)
@@ -81,6 +96,10 @@ def atom_features(random: np.random.Generator, molecules: Molecules) -> np.ndarr
 
 
 def bond_features(random: np.random.Generator, molecules: Molecules) -> np.ndarray:
+    """Return OGB's three codes of each bond, uint8 (molecules, atoms, atoms, 3): type, stereo, conjugated.
+
+    Source: ogb.utils.features, `bond_to_feature_vector`.
+    """
     bonds, aromatic = molecules.bonds, molecules.aromatic_bonds
     kind = np.where(aromatic, 3, bonds - 1)
     unsaturated = molecules.aromatic | (bonds > 1).any(axis=2)
@@ -88,7 +107,7 @@ def bond_features(random: np.random.Generator, molecules: Molecules) -> np.ndarr
     both = unsaturated[:, :, None] & unsaturated[:, None, :]
     conjugated = aromatic | both & ((bonds == 1) | (neighbours[:, :, None] | neighbours[:, None, :]))
     draw = np.triu(random.random(bonds.shape))
-    carbons = (molecules.kind == C)[:, :, None] & (molecules.kind == C)[:, None, :]
+    carbons = (molecules.kind == CARBON)[:, :, None] & (molecules.kind == CARBON)[:, None, :]
     open_chain = (bonds == 2) & ~aromatic & carbons
     stereo = np.where(open_chain & (draw < 0.5), 2 + (draw < 0.25), 0)
     return np.stack([column.astype(np.uint8) for column in (kind, stereo, conjugated)], axis=-1)

@@ -6,7 +6,17 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from timetrial.workloads.ogbg.fragments import LIBRARY, SINGLE_ATOMS, WIDEST, C, Fragments, N, O, S, parse
+from timetrial.workloads.ogbg.fragments import (
+    CARBON,
+    LIBRARY,
+    NITROGEN,
+    OXYGEN,
+    SINGLE_ATOMS,
+    SULPHUR,
+    WIDEST,
+    Fragments,
+    parse,
+)
 
 SMALLEST, LARGEST = 10, 30
 """Atoms in a molecule, hydrogens not counted."""
@@ -17,7 +27,7 @@ _ROUNDS = 24
 _EXTRA_RING = 0.4
 """Probability that two free atoms at distance 4 or 5, where there are such, are bonded to one more ring."""
 
-_SUBSTITUTIONS = ((N, 1, 0.07), (O, 2, 0.05), (S, 2, 0.015))
+_SUBSTITUTIONS = ((NITROGEN, 1, 0.07), (OXYGEN, 2, 0.05), (SULPHUR, 2, 0.015))
 """Kinds that replace a carbon that is not aromatic, the valence it must have free, and how often they do."""
 
 _AROMATIC_NITROGEN = 0.08
@@ -61,7 +71,10 @@ class Molecules:
     def take(self, rows: np.ndarray, atoms: int) -> Molecules:
         """Return some of the molecules, padded to another number of atoms."""
         arrays = {item.name: getattr(self, item.name)[rows] for item in fields(self)}
-        return Molecules(**{name: array[(slice(None), *[slice(atoms)] * (array.ndim - 1))] for name, array in arrays.items()})
+        cut = slice(atoms)
+        return Molecules(
+            **{name: array[:, cut, cut] if array.ndim == 3 else array[:, cut] for name, array in arrays.items()}
+        )
 
 
 def grow(random: np.random.Generator, count: int) -> Molecules:
@@ -138,14 +151,15 @@ def _close_rings(random: np.random.Generator, molecules: Molecules) -> None:
 def _substitute(random: np.random.Generator, molecules: Molecules) -> None:
     """Replace some carbons by other kinds that have valence enough for the bonds that are there."""
     draw, used = random.random(molecules.kind.shape), 0.0
-    carbon = molecules.kind == C
+    carbon = molecules.kind == CARBON
     for kind, needed, probability in _SUBSTITUTIONS:
-        chosen = carbon & ~molecules.aromatic & (molecules.free >= needed) & (draw >= used) & (draw < used + probability)
+        replaceable = carbon & ~molecules.aromatic & (molecules.free >= needed)
+        chosen = replaceable & (draw >= used) & (draw < used + probability)
         molecules.kind[chosen] = kind
         molecules.free[chosen] -= needed
         used += probability
     chosen = carbon & molecules.aromatic & (molecules.free == 1) & (draw < _AROMATIC_NITROGEN)
-    molecules.kind[chosen] = N
+    molecules.kind[chosen] = NITROGEN
     molecules.free[chosen] = 0
 
 

@@ -69,9 +69,8 @@ def following(graphs: GraphArrays, rows: np.ndarray, budget: Budget) -> np.ndarr
     after = np.minimum.reduce(within).clip(max=len(rows))
     if (stuck := after == np.arange(len(rows))).any():
         graph = rows[stuck.argmax()]
-        raise UserError(
-            f"ogbg: graph {graph} with {graphs.n_node[graph]} nodes and {graphs.n_edge[graph]} edges alone exceeds {budget}"
-        )
+        nodes, edges = graphs.n_node[graph], graphs.n_edge[graph]
+        raise UserError(f"ogbg: graph {graph} with {nodes} nodes and {edges} edges alone exceeds {budget}")
     return after
 
 
@@ -93,6 +92,7 @@ class GraphSource:
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
+        """Take the graphs and the room of a whole batch. Raises UserError where that cannot be divided."""
         check_division(budget.graphs, rank, ranks)
         self._graphs = graphs
         self._budget = budget

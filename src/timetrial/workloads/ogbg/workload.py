@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from timetrial.workloads.layers.activations import ActivationName
     from timetrial.workloads.ogbg.model_torch import OgbgTorch
 
-EVAL_TRAIN = 128
+EVAL_TRAIN = 64
 """An evaluation's `train` split is the first so many training graphs."""
 
 
@@ -73,8 +73,8 @@ class Ogbg(Workload[OgbgConfig]):
     datasets = {
         preset: Generated(name=f"ogbg-{preset}", sha256=sha256, generate=partial(generate, sizes))
         for preset, sizes, sha256 in (
-            ("mini", MINI, "0a930fac177c4194ab6c620ec60015d20855f5293bfd004ef066964b2651fc9a"),
-            ("tiny", TINY, "7b62a3bc41abf2826d839853b4a31f843b38e9884934345e2bbc9b971f144fb0"),
+            ("mini", MINI, "a7caa12be03481a246b2409b59b1f423a6041ee677ddd4bfeff1ee63128364f7"),
+            ("tiny", TINY, "b98c4d63a2225a03e2684e426335dd24d3446d8fa57835ba25ad02ae821b8a0f"),
         )
     }
     batch_sizes = {"mini": 64, "tiny": 8}
@@ -90,9 +90,7 @@ class Ogbg(Workload[OgbgConfig]):
     def data_from(self, arrays: HostBatch) -> GraphData:
         """Return stored molecules, the splits in a row, as training and evaluation data."""
         stops = np.cumsum([0, *arrays["n_graph"]]).tolist()
-        train, validation, test = (
-            in_both_directions(select(arrays, start, stop)) for start, stop in pairwise(stops)
-        )
+        train, validation, test = (in_both_directions(select(arrays, start, stop)) for start, stop in pairwise(stops))
         eval_train = in_both_directions(select(arrays, 0, EVAL_TRAIN))
         return GraphData(train, {"train": eval_train, "validation": validation, "test": test}, self.budget)
 
