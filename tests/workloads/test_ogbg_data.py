@@ -13,7 +13,7 @@ from timetrial.suite import load_suite
 from timetrial.workloads.generated import fingerprint
 from timetrial.workloads.metrics.average_precision import average_precisions
 from timetrial.workloads.ogbg.fragments import CHARGE, NUMBER, VALENCE
-from timetrial.workloads.ogbg.generator import MINI, TINY, generate, observed
+from timetrial.workloads.ogbg.generator import MINI, TINY, generate, molecules_and_truth, observed
 from timetrial.workloads.ogbg.graphs import MISSING, Budget
 from timetrial.workloads.ogbg.molecules import LARGEST, SMALLEST, distances, grow
 from timetrial.workloads.ogbg.preprocessing import GraphSource, in_both_directions, select
@@ -287,3 +287,17 @@ def test_counted_atoms_and_bonds_stay_below_the_target():
         best = max(best, float(np.nanmean(average_precisions(scores, (seen == 1).astype(float), seen != MISSING))))
     target = load_suite("mini-1").workloads["ogbg"].validation_target
     assert best < target - 0.05, f"bags of atoms and bonds reach {best:.3f}, the target is {target}"
+
+
+@pytest.mark.slow
+def test_who_knows_the_truth_reaches_the_ceiling_of_the_card():
+    """Scores that are the labels before noise; what is level is ranked by chance."""
+    _, truth = molecules_and_truth(pcg(MINI.seed), MINI)
+    seen = Ogbg("mini").dataset().arrays()["labels"]
+    rows = slice(MINI.train, MINI.train + MINI.validation)
+    ceilings = []
+    for seed in range(10):
+        scores = truth[rows] + 1e-6 * pcg(seed).random(truth[rows].shape)
+        precisions = average_precisions(scores, (seen[rows] == 1).astype(float), seen[rows] != MISSING)
+        ceilings.append(float(np.nanmean(precisions)))
+    assert np.mean(ceilings) == pytest.approx(0.93, abs=0.01)
