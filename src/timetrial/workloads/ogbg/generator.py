@@ -19,7 +19,6 @@ What counting atoms and bonds reaches and what trained models reach is in docs/m
 ceiling and counts are in tests/workloads/test_ogbg_data.py.
 """
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
