@@ -10,7 +10,7 @@ from timetrial.errors import UserError
 from timetrial.workloads.ogbg.graphs import Budget, Graph, padded_batch
 from timetrial.workloads.ogbg.workload import Ogbg
 
-BUDGET = Budget(graphs=4, nodes=60, edges=120)
+BUDGET = Budget(graphs=4, nodes=120, edges=240)
 
 
 def tensors(batch):
@@ -124,7 +124,7 @@ def test_metrics_do_not_depend_on_the_batches(cuts):
     for parts in ([8], cuts):
         evaluation, start = half.evaluation(), 0
         for size in parts:
-            room = Budget(graphs=size + len(parts), nodes=200, edges=400)
+            room = Budget(graphs=size + len(parts), nodes=250, edges=500)
             evaluation.update(model, tensors(padded_batch(graphs[start : start + size], room)))
             start += size
         assert evaluation.examples == 8

@@ -198,6 +198,20 @@ def test_average_precision_is_the_mean_precision_at_the_positives(seed):
         assert np.isnan(ours)
 
 
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 10))
+def test_average_precision_with_ties_is_scikit_learn_s(seed, rows, values):
+    from sklearn.metrics import average_precision_score
+
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, values, (rows, 1)) / values
+    labels = (random.random((rows, 1)) < 0.3).astype(float)
+    (ours,) = average_precisions(scores, labels, np.ones((rows, 1), bool))
+    if 0 < labels.sum() < rows:
+        np.testing.assert_allclose(ours, average_precision_score(labels[:, 0], scores[:, 0]), rtol=1e-12)
+    else:
+        assert np.isnan(ours)
+
+
 # Losses.
 
 _LOSSES = {

@@ -23,14 +23,27 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray, labelled: np.ndar
     missing labels are given as 0, a task whose known labels are all 1 counts, with an average precision of 1, as
     soon as one label is missing (spec: workloads/ogbg.md, 4; the official OGB evaluator skips such a task).
     """
-    from sklearn.metrics import average_precision_score
-
     eligible = (labels == 0).any(axis=0) & (labels == 1).any(axis=0)
     precisions = np.full(labels.shape[1], np.nan)
     for task in np.flatnonzero(eligible):
         rows = labelled[:, task]
-        precisions[task] = average_precision_score(labels[rows, task], scores[rows, task])
+        precisions[task] = _average_precision(scores[rows, task], labels[rows, task] == 1)
     return precisions
+
+
+def _average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the mean over the positives of the precision at their score; 0 where there is no positive.
+
+    Rows with the same score share the precision after the last of them. scikit-learn's `average_precision_score` is
+    the same but takes a millisecond a call: a third of an evaluation of the `mini` preset.
+    """
+    if not positive.any():
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(positive[order])
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    found = hits[last]
+    return float(np.sum(np.diff(found, prepend=0) * (found / (last + 1))) / found[-1])
 
 
 class MeanAveragePrecisionEvaluation(SummedEvaluation):

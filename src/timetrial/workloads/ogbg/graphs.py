@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from timetrial.errors import UserError
 from timetrial.workloads.base import HostBatch
 from timetrial.workloads.batches import bad_batch
+
+MISSING = -1
+"""Stands for a label that is not known, where labels are integers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,34 +52,79 @@ class Budget:
         return graphs <= self.graphs and nodes <= self.nodes and edges <= self.edges
 
 
-def padded_batch(graphs: Sequence[Graph], budget: Budget) -> HostBatch:
-    """Join at least one graph within `budget` to a batch; see `timetrial.workloads.ogbg.workload.Ogbg`.
+@dataclass(frozen=True, kw_only=True)
+class GraphArrays:
+    """Many labelled graphs, one after another in flat arrays; the features are of any real dtype."""
 
-    Labels that are missing become 0 with weight 0. Raises UserError where the graphs exceed the budget.
-    """
-    n_node = np.array([len(graph.nodes) for graph in graphs])
-    n_edge = np.array([len(graph.edges) for graph in graphs])
-    if not budget.fits(len(graphs), n_node.sum(), n_edge.sum()):
-        raise UserError(
-            f"ogbg: {len(graphs)} graphs with {n_node.sum()} nodes and {n_edge.sum()} edges exceed {budget}"
+    n_node: np.ndarray
+    """Nodes of each graph (graphs,)."""
+    n_edge: np.ndarray
+    """Directed edges of each graph (graphs,)."""
+    nodes: np.ndarray
+    """Features (all nodes, node features)."""
+    edges: np.ndarray
+    """Features (all edges, edge features)."""
+    ends: np.ndarray
+    """Where each edge starts and where it ends (2, all edges), nodes counted from 0 within their graph."""
+    labels: np.ndarray
+    """1, 0 or `MISSING`, int8 (graphs, tasks)."""
+
+    @classmethod
+    def of(cls, graphs: Sequence[Graph]) -> GraphArrays:
+        """Join at least one graph."""
+        labels = np.stack([graph.labels for graph in graphs])
+        return cls(
+            n_node=np.array([len(graph.nodes) for graph in graphs]),
+            n_edge=np.array([len(graph.edges) for graph in graphs]),
+            nodes=np.concatenate([graph.nodes for graph in graphs]),
+            edges=np.concatenate([graph.edges for graph in graphs]),
+            ends=np.concatenate([np.stack([graph.senders, graph.receivers]) for graph in graphs], axis=1),
+            labels=np.nan_to_num(labels, nan=MISSING).astype(np.int8),
         )
-    padding_nodes = budget.nodes + 1 - n_node.sum()
-    padding_edges = budget.edges - n_edge.sum()
-    padding_graphs = budget.graphs + 1 - len(graphs)
-    empty = [0] * (padding_graphs - 1)
+
+    def __len__(self) -> int:
+        """Return the number of graphs."""
+        return len(self.n_node)
+
+    @cached_property
+    def node_stops(self) -> np.ndarray:
+        """Where the nodes of each graph end."""
+        return np.cumsum(self.n_node, dtype=np.int64)
+
+    @cached_property
+    def edge_stops(self) -> np.ndarray:
+        """Where the edges of each graph end."""
+        return np.cumsum(self.n_edge, dtype=np.int64)
+
+
+def padded_batch(graphs: Sequence[Graph] | GraphArrays, budget: Budget, rows: np.ndarray | None = None) -> HostBatch:
+    """Join graphs within `budget` to a batch; see `timetrial.workloads.ogbg.workload.Ogbg`.
+
+    `rows` says which graphs and in what order, by default all of them. Labels that are missing become 0 with weight 0.
+    Raises UserError where the graphs exceed the budget.
+    """
+    store = graphs if isinstance(graphs, GraphArrays) else GraphArrays.of(graphs)
+    rows = np.arange(len(store)) if rows is None else rows
+    n_node, n_edge = store.n_node[rows].astype(np.int64), store.n_edge[rows].astype(np.int64)
+    nodes, edges = int(n_node.sum()), int(n_edge.sum())
+    if not budget.fits(len(rows), nodes, edges):
+        raise UserError(f"ogbg: {len(rows)} graphs with {nodes} nodes and {edges} edges exceed {budget}")
+    from_node, from_edge = _runs(store.node_stops[rows], n_node), _runs(store.edge_stops[rows], n_edge)
     # Nodes are numbered through the batch; padding edges start and end at the first padding node.
-    offsets = np.repeat(np.cumsum(n_node) - n_node, n_edge)
-    loops = np.full(padding_edges, n_node.sum())
-    labels = _pad(np.stack([graph.labels for graph in graphs]), padding_graphs, np.nan)
+    ends = np.full((2, budget.edges), nodes, np.int64)
+    np.add(store.ends[:, from_edge], np.repeat(np.cumsum(n_node) - n_node, n_edge), out=ends[:, :edges])
+    labels = store.labels[rows]
+    padding = [budget.nodes + 1 - nodes], [budget.edges - edges]
+    empty = np.zeros(budget.graphs - len(rows), np.int64)
     return {
-        "inputs": _pad(np.concatenate([graph.nodes for graph in graphs]), padding_nodes, 0.0),
-        "edges": _pad(np.concatenate([graph.edges for graph in graphs]), padding_edges, 0.0),
-        "senders": np.concatenate([np.concatenate([graph.senders for graph in graphs]) + offsets, loops]),
-        "receivers": np.concatenate([np.concatenate([graph.receivers for graph in graphs]) + offsets, loops]),
-        "n_node": np.array([*n_node, padding_nodes, *empty]),
-        "n_edge": np.array([*n_edge, padding_edges, *empty]),
-        "targets": np.nan_to_num(labels, nan=0.0),
-        "weights": ~np.isnan(labels),
+        "inputs": _padded(store.nodes.take(from_node, axis=0), budget.nodes + 1, np.float32),
+        "edges": _padded(store.edges.take(from_edge, axis=0), budget.edges, np.float32),
+        "senders": ends[0],
+        "receivers": ends[1],
+        "n_node": np.concatenate([n_node, padding[0], empty]),
+        "n_edge": np.concatenate([n_edge, padding[1], empty]),
+        "targets": _padded(labels == 1, budget.graphs + 1, np.float32),
+        "weights": _padded(labels != MISSING, budget.graphs + 1, np.bool_),
     }
 
 
@@ -104,5 +153,12 @@ def check_structure(batch: HostBatch) -> None:
         raise bad_batch("weights", f"a padding graph without labels at the end, as number {padding}", "labels there")
 
 
-def _pad(array: np.ndarray, rows: int, value: float) -> np.ndarray:
-    return np.pad(array, ((0, rows), (0, 0)), constant_values=value)
+def _runs(stops: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the numbers before each stop, as many as its length says, in one row."""
+    return np.arange(lengths.sum()) + np.repeat(stops - np.cumsum(lengths), lengths)
+
+
+def _padded(array: np.ndarray, rows: int, dtype: type[np.generic]) -> np.ndarray:
+    padded = np.zeros((rows, *array.shape[1:]), dtype)
+    padded[: len(array)] = array
+    return padded
