@@ -124,8 +124,8 @@ class Criteo1tb(Workload[CriteoConfig]):
     }
 
     datasets = {
-        "mini": Generated(name="criteo1tb-mini", sha256="8ab5ccb67611ece8317d8f80d0c45fa4ebfbbcdd98c3a61904ba18313bd2bdae", generate=partial(generate, MINI)),
-        "tiny": Generated(name="criteo1tb-tiny", sha256="1e50592e3240f4120066869e3862410d07fab1070cbd5ca0ba820fe11065ec9c", generate=partial(generate, TINY)),
+        "mini": Generated(name="criteo1tb-mini", sha256="9a186a3102ef1afb275a510463282ac362f9a21ee0ce88dae7c845fb8bb4fa1f", generate=partial(generate, MINI)),
+        "tiny": Generated(name="criteo1tb-tiny", sha256="4397c1945bd117f220836820d0440643f7610b956724b2fa55b5644ce460bb8a", generate=partial(generate, TINY)),
     }
 
     def data_from(self, arrays: HostBatch) -> ArrayData:
