@@ -7,8 +7,8 @@ value that is. The raw values go through the true preprocessing (`timetrial.work
 What a click depends on (`Teacher`), in shares of the logit's variance of about 4.5, everything uncorrelated:
 
 - an effect of each category of each field; three fields group the categories of a larger one, as advertisers do ads;
-- for eight pairs of fields a product of hidden vectors of two numbers: no sum of field effects expresses any of it;
-- non-linear functions of the logarithms of counts, products of two counts, and counts whose slope depends on a category.
+- for five pairs of fields a product of hidden vectors of two numbers: no sum of field effects expresses any of it;
+- non-linear functions of counts' logarithms, a product of two, and counts whose slope depends on a category.
 
 Categories have Zipf frequencies with exponent 1 in vocabularies from 10 to 20,000, three clicks come in a hundred
 examples. The label is a coin of the teacher's probability, so that the teacher's cross entropy is the least there is.
@@ -223,7 +223,9 @@ _SLOPES = ((10, 12), (11, 16), (12, 6))
 def _curves(fields: Fields) -> list[np.ndarray]:
     """Return, by dense field, each code's deviation from the field's average, at most 3; a missing count has none."""
     codes = np.arange(_CODES)
-    curves = [np.clip((codes - level) / spread, -3, 3) for level, spread in zip(fields.level, fields.spread, strict=True)]
+    curves = [
+        np.clip((codes - level) / spread, -3, 3) for level, spread in zip(fields.level, fields.spread, strict=True)
+    ]
     for curve in curves:
         curve[0] = 0
     return curves

@@ -123,7 +123,9 @@ class DictionaryCoded:
     What a row's code stands for is looked up, so that a batch is what `parse_lines` makes of the same raw values.
     """
 
-    def __init__(self, counts: np.ndarray, categories: np.ndarray, field_sizes: Sequence[int], wide: np.ndarray) -> None:
+    def __init__(
+        self, counts: np.ndarray, categories: np.ndarray, field_sizes: Sequence[int], wide: np.ndarray
+    ) -> None:
         """Take counts (codes,), all fields' categories uint32 in a row, and which fields are stored as `wide`."""
         starts = np.cumsum([0, *field_sizes])
         texts = hex_texts(categories)
