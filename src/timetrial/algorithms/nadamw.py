@@ -25,6 +25,8 @@ from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_unifor
 class NAdamWOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Tensor],
