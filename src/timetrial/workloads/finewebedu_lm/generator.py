@@ -23,8 +23,8 @@ _FREE_ROUNDS = 14
 """Rounds of expansion after which every phrase ends as soon as it can: about three nested phrases."""
 _MEMORY = 8
 """A name that is not new is that of one of so many mentions before, each as likely."""
-_NEW_NAME = 0.25
-_NAME_LENGTHS = np.array([2, 2, 3, 4])
+_NEW_NAME = 0.2
+_NAME_LENGTHS = np.array([2, 3, 4, 5])
 """Pieces of a new name, each of these as likely."""
 
 
@@ -190,7 +190,7 @@ class _Language:
         return tokens, np.repeat(document, repeats)
 
     def _names(self, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lengths (n,) and pieces (n, 4) of the names of mentions, given each mention's document."""
+        """Return the lengths (n,) and pieces (n, 5) of the names of mentions, given each mention's document."""
         random, count = self._random, len(document)
         mention = np.arange(count)
         before = mention - np.searchsorted(document, document)

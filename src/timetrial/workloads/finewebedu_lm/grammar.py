@@ -92,42 +92,55 @@ def _rules() -> Iterator[tuple[str, list[tuple[int, str]]]]:
     A phrase is modified at its end only and brackets are of three kinds that must match, so that a sentence has one
     derivation.
     """
-    yield "sentence", [
-        (136, "clause ."),
-        (28, "adverb , clause ."),
-        (24, "within , clause ."),
-        (30, "subordinator clause , clause ."),
-        (38, "clause , conjunction clause ."),
-    ]
+    yield (
+        "sentence",
+        [
+            (136, "clause ."),
+            (28, "adverb , clause ."),
+            (24, "within , clause ."),
+            (30, "subordinator clause , clause ."),
+            (38, "clause , conjunction clause ."),
+        ],
+    )
     yield "clause", [(112, f"{NAME} predicate_s"), (144, "common_clause")]
-    yield "common_clause", [
-        (weight, f"phrase_{g}{n} predicate_{n}")
-        for g, weights in zip(GENDERS, _GENDER_WEIGHTS, strict=True)
-        for n, weight in zip(_NUMBERS, weights, strict=True)
-    ]
+    yield (
+        "common_clause",
+        [
+            (weight, f"phrase_{g}{n} predicate_{n}")
+            for g, weights in zip(GENDERS, _GENDER_WEIGHTS, strict=True)
+            for n, weight in zip(_NUMBERS, weights, strict=True)
+        ],
+    )
     yield "within", [(sum(w), f"preposition_{g} object_{g}") for g, w in zip(GENDERS, _GENDER_WEIGHTS, strict=True)]
     yield "bracket", [(128, "( aside )"), (80, "[ aside ]"), (48, "{ aside }")]
     yield "aside", [(96, NAME), (64, f"{NAME} , {NAME}"), (48, "clause"), (48, "within")]
     for n in _NUMBERS:
-        yield f"predicate_{n}", [
-            (56, f"verb_{n}"),
-            (32, f"verb_{n} adverb"),
-            (136, f"action_{n}"),
-            (32, f"reporting_{n} that clause"),
-        ]
-        yield f"action_{n}", [
-            (sum(w), f"verb_{g}{n} target_{g}") for g, w in zip(GENDERS, _GENDER_WEIGHTS, strict=True)
-        ]
+        yield (
+            f"predicate_{n}",
+            [
+                (56, f"verb_{n}"),
+                (32, f"verb_{n} adverb"),
+                (136, f"action_{n}"),
+                (32, f"reporting_{n} that clause"),
+            ],
+        )
+        yield (
+            f"action_{n}",
+            [(sum(w), f"verb_{g}{n} target_{g}") for g, w in zip(GENDERS, _GENDER_WEIGHTS, strict=True)],
+        )
         yield f"modifier_{n}", [(160, ""), (40, "within"), (20, f"relative predicate_{n}"), (36, "bracket")]
     for g in GENDERS:
         yield f"target_{g}", [(156, f"object_{g}"), (100, NAME)]
         yield f"object_{g}", [(160, f"phrase_{g}s"), (96, f"phrase_{g}p")]
         for n in _NUMBERS:
-            yield f"phrase_{g}{n}", [
-                (144, f"article_{n} noun_{g}{n} modifier_{n}"),
-                (88, f"article_{n} adjective_{g} noun_{g}{n} modifier_{n}"),
-                (24, f"article_{n} adjective_{g} adjective_{g} noun_{g}{n} modifier_{n}"),
-            ]
+            yield (
+                f"phrase_{g}{n}",
+                [
+                    (144, f"article_{n} noun_{g}{n} modifier_{n}"),
+                    (88, f"article_{n} adjective_{g} noun_{g}{n} modifier_{n}"),
+                    (24, f"article_{n} adjective_{g} adjective_{g} noun_{g}{n} modifier_{n}"),
+                ],
+            )
 
 
 _SHORTEST = {"modifier": 0, "predicate": 0, "aside": 0, "target": 1}

@@ -38,9 +38,7 @@ def to_batch(stored: HostBatch) -> HostBatch:
     return {"inputs": pieces[:, :-1].astype(np.int32), "targets": pieces[:, 1:].astype(np.int64)}
 
 
-def token_data(
-    train: np.ndarray, validation: np.ndarray, *, sequence_length: int, eval_train: int
-) -> ArrayData:
+def token_data(train: np.ndarray, validation: np.ndarray, *, sequence_length: int, eval_train: int) -> ArrayData:
     """Return two streams of token ids as data; the order of the training pieces is shuffled by the seed.
 
     An evaluation of `train` runs over the first `eval_train` pieces. There is no test split, as in the published

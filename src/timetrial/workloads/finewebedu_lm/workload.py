@@ -45,7 +45,13 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "full": FinewebeduLmConfig(
-            vocabulary=50_257, width=1024, heads=8, feed_forward=4096, layers=12, sequence_length=1024, eval_train=10_000
+            vocabulary=50_257,
+            width=1024,
+            heads=8,
+            feed_forward=4096,
+            layers=12,
+            sequence_length=1024,
+            eval_train=10_000,
         ),
         "mini": FinewebeduLmConfig(
             vocabulary=1024, width=64, heads=2, feed_forward=128, layers=4, sequence_length=128, eval_train=16
@@ -60,8 +66,16 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
     """
 
     datasets = {
-        "mini": Generated(name="finewebedu_lm-mini", sha256="0", generate=partial(generate, MINI)),
-        "tiny": Generated(name="finewebedu_lm-tiny", sha256="0", generate=partial(generate, TINY)),
+        "mini": Generated(
+            name="finewebedu_lm-mini",
+            sha256="5831767e8f7159999bb9e19369edcf52199efef4cffd33e9009aa42c18707c2d",
+            generate=partial(generate, MINI),
+        ),
+        "tiny": Generated(
+            name="finewebedu_lm-tiny",
+            sha256="2a8230d6f18fcc21755cbabda401b04eeb3657242f929d3b2732f045d072f93f",
+            generate=partial(generate, TINY),
+        ),
     }
 
     def data_from(self, arrays: HostBatch) -> Data:
