@@ -1,4 +1,4 @@
-"""The generated language: its properties, the stream it is read from, and what a model without a network makes of it."""
+"""The generated language: its properties, the stream it is read from, and what counting makes of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from timetrial.trial.evaluation import evaluate
 from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import to_device
 from timetrial.workloads.base import Data, HostBatch
-from timetrial.workloads.finewebedu_lm.generator import MINI, TINY, draw, generate
+from timetrial.workloads.finewebedu_lm.generator import MINI, TINY, Sizes, draw, generate
 from timetrial.workloads.finewebedu_lm.grammar import END_OF_TEXT, WORD_SLOTS, Grammar, word_tables, zipf_counts
 from timetrial.workloads.finewebedu_lm.preprocessing import cut, join_documents, to_batch, token_data
 from timetrial.workloads.finewebedu_lm.workload import FinewebeduLm
@@ -42,7 +42,7 @@ def test_tiny_is_what_it_was() -> None:
 
 
 @pytest.mark.parametrize(("preset", "sizes"), [("mini", MINI), ("tiny", TINY)])
-def test_vocabulary_is_the_model_s(preset: str, sizes: type[MINI]) -> None:
+def test_vocabulary_is_the_model_s(preset: str, sizes: Sizes) -> None:
     config = FinewebeduLm(preset).config
     assert (sizes.lexicon.vocabulary, sizes.sequence_length) == (config.vocabulary, config.sequence_length)
     assert sizes.lexicon.first_id("end") == END_OF_TEXT
@@ -69,7 +69,7 @@ def test_words_have_a_heavy_tail(small: np.ndarray) -> None:
     slope = np.polyfit(np.log(np.arange(10, 701)), np.log(counts[9:700]), 1)[0]
     assert -1.25 < slope < -0.85, slope
     assert counts[-1] > 0
-    assert counts[:10].sum() > 0.3 * counts.sum()
+    assert counts[:10].sum() > 0.25 * counts.sum()
 
 
 def test_brackets_match(small: np.ndarray) -> None:
@@ -234,7 +234,7 @@ def mini() -> HostBatch:
 def test_mini_is_what_it_was() -> None:
     arrays, below, above = draw(MINI)
     assert fingerprint(arrays) == FinewebeduLm.datasets["mini"].sha256
-    assert (np.exp(below), np.exp(above)) == pytest.approx((10.85, 10.97), abs=0.01), "as documented"
+    assert (np.exp(below), np.exp(above)) == pytest.approx((9.009, 9.073), abs=0.002), "as documented"
 
 
 @pytest.mark.slow

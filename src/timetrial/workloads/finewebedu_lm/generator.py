@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,9 @@ from timetrial.workloads.finewebedu_lm.preprocessing import join_documents
 
 _FREE_ROUNDS = 14
 """Rounds of expansion after which every phrase ends as soon as it can: about three nested phrases."""
-_MEMORY = 8
+_MEMORY = 5
 """A name that is not new is that of one of so many mentions before, each as likely."""
-_NEW_NAME = 0.2
+_NEW_NAME = 0.15
 _NAME_LENGTHS = np.array([2, 3, 4, 5])
 """Pieces of a new name, each of these as likely."""
 
@@ -57,7 +56,7 @@ MINI = Sizes(
         particles=4,
         first_names=90,
         family_names=188,
-        topics=16,
+        topics=6,
     ),
     sequence_length=128,
     train=48_000,
@@ -206,7 +205,7 @@ class _Language:
         pieces = np.stack([self._words[kind, 0, random.integers(0, WORD_SLOTS, count)] for kind in kinds], axis=1)
 
         new = is_new.nonzero()[0]
-        length_share = (_NAME_LENGTHS == lengths[new, None]).mean(axis=1)
+        length_share = (lengths[new, None] == _NAME_LENGTHS).mean(axis=1)
         spelling = np.log(self._probabilities[kinds, 0, pieces[new]])
         spelling[np.arange(len(kinds)) >= lengths[new, None]] = 0
         self.nats -= np.log(np.where(before[new] > 0, _NEW_NAME, 1) * length_share).sum() + spelling.sum()

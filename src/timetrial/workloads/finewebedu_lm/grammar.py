@@ -49,9 +49,9 @@ class Lexicon:
     first_names: int
     family_names: int
     topics: int
-    boost: int = 12
+    boost: int = 30
     """How much more often a topic uses the words it prefers."""
-    preferred: float = 0.125
+    preferred: float = 0.17
     """Share of a class's words that a topic prefers."""
 
     @cached_property
@@ -59,7 +59,7 @@ class Lexicon:
         """Words of each class, in the order of their ids, which start with the end of text."""
         return {
             "end": 1,
-            **{mark: 1 for mark in (".", ",", "(", ")", "[", "]", "{", "}", "that")},
+            **dict.fromkeys((".", ",", "(", ")", "[", "]", "{", "}", "that"), 1),
             "relative": 2,
             "conjunction": self.particles,
             "subordinator": self.particles,

@@ -68,12 +68,12 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
     datasets = {
         "mini": Generated(
             name="finewebedu_lm-mini",
-            sha256="5831767e8f7159999bb9e19369edcf52199efef4cffd33e9009aa42c18707c2d",
+            sha256="980899b32be7a03778b4d0e190c1b21defef60a2f0be4d2290d32533f701f11b",
             generate=partial(generate, MINI),
         ),
         "tiny": Generated(
             name="finewebedu_lm-tiny",
-            sha256="2a8230d6f18fcc21755cbabda401b04eeb3657242f929d3b2732f045d072f93f",
+            sha256="8564cc65483146f939d638f5b342a2c79a4d17e029b10fa291260415dccc4a41",
             generate=partial(generate, TINY),
         ),
     }
