@@ -12,12 +12,12 @@ from timetrial.errors import UserError
 from timetrial.records.plan import TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite, SuiteWorkload, parse_suite
-from timetrial.targets.procedure import Run, Scale, best_run, set_targets, targets_of
+from timetrial.targets.procedure import Run, Scale, TargetSetting, best_run, set_targets, targets_of
 from timetrial.targets.report import markdown, toml_fragment
 from timetrial.trial.run import run_trial
 
 
-def run_of(validation: float, test: float) -> Run:
+def run_of(validation: float, test: float | None) -> Run:
     return Run(submission="adamw", hyperparameters={}, validation=validation, test=test, submission_time=1.0)
 
 
@@ -40,6 +40,22 @@ def test_smaller_is_better_for_a_loss(loss: SuiteWorkload) -> None:
     runs = [run_of(0.3, 0.5), run_of(0.1, 0.4), run_of(0.2, 0.45)]
     assert targets_of(runs, loss) == (0.2, 0.45)
     assert best_run(runs, loss).validation == 0.1
+
+
+def test_without_a_test_split_there_is_no_test_target(loss: SuiteWorkload) -> None:
+    runs = [run_of(0.3, None), run_of(0.1, None), run_of(0.2, None)]
+    assert targets_of(runs, loss) == (0.2, None)
+    setting = TargetSetting(
+        suite="mine-1",
+        workload=loss,
+        scale=Scale(trials=3, seeds=3),
+        search=runs,
+        reruns=runs,
+        validation_target=0.2,
+        test_target=None,
+    )
+    assert "test_target" not in toml_fragment(setting)
+    assert "test none." in markdown(setting, "timetrial targets")
 
 
 def test_a_diverged_run_is_worse_than_any(accuracy: SuiteWorkload, loss: SuiteWorkload) -> None:

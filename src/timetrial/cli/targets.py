@@ -71,9 +71,10 @@ def targets(
         print(json.dumps(encode([to_json(setting) for setting in settings]), indent=2))
         return
     for setting in settings:
+        test = "none" if setting.test_target is None else f"{setting.test_target:g}"
         console.print(
             f"{setting.workload.name}: validation {setting.workload.metric} {setting.validation_target:g}, "
-            f"test {setting.test_target:g} ({setting.best.submission})",
+            f"test {test} ({setting.best.submission})",
             highlight=False,
         )
     console.print(f"Written: {', '.join(map(str, written))}", highlight=False)

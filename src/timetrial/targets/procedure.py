@@ -58,7 +58,8 @@ class Run:
     submission: str
     hyperparameters: dict[str, Any]
     validation: float
-    test: float
+    test: float | None
+    """None where the workload has no test split."""
     submission_time: float
 
 
@@ -72,7 +73,8 @@ class TargetSetting:
     search: list[Run]
     reruns: list[Run]
     validation_target: float
-    test_target: float
+    test_target: float | None
+    """None where the workload has no test split."""
 
     @property
     def best(self) -> Run:
@@ -116,8 +118,10 @@ def best_run(runs: Sequence[Run], workload: SuiteWorkload) -> Run:
     return choose(finite, key=lambda run: run.validation)
 
 
-def targets_of(reruns: Sequence[Run], workload: SuiteWorkload) -> tuple[float, float]:
+def targets_of(reruns: Sequence[Run], workload: SuiteWorkload) -> tuple[float, float | None]:
     """Return validation and test target of the runs with other seeds; a run that diverged is worse than any other.
+
+    Without a test split there is no test target.
 
     Raises UserError where half of them diverged.
     """
@@ -126,7 +130,11 @@ def targets_of(reruns: Sequence[Run], workload: SuiteWorkload) -> tuple[float, f
     validation_target = statistics.median(values)
     if not math.isfinite(validation_target):
         raise UserError(f"{workload.name}: half of the runs with other seeds diverged: no target can be set")
-    reached = [run.test for run in reruns if workload.reached(run.validation, validation_target)]
+    reached = [
+        run.test for run in reruns if run.test is not None and workload.reached(run.validation, validation_target)
+    ]
+    if not reached:
+        return validation_target, None
     return validation_target, max(reached) if workload.direction == "minimize" else min(reached)
 
 
@@ -202,6 +210,6 @@ def _read(plan: TrialPlan, runs: Path) -> Run:
         submission=plan.submission.name,
         hyperparameters=dict(plan.hyperparameters),
         validation=best("validation"),
-        test=best("test"),
+        test=best("test") if workload.eval_examples.test else None,
         submission_time=record.result.submission_time,
     )

@@ -12,12 +12,9 @@ from timetrial.targets.procedure import Run, TargetSetting, best_run
 
 
 def toml_fragment(setting: TargetSetting) -> str:
-    """Return the two targets as TOML."""
-    return (
-        f"[workloads.{setting.workload.name}]\n"
-        f"validation_target = {setting.validation_target!r}\n"
-        f"test_target = {setting.test_target!r}\n"
-    )
+    """Return the targets as TOML: both, or that on validation where there is no test split."""
+    test = "" if setting.test_target is None else f"test_target = {setting.test_target!r}\n"
+    return f"[workloads.{setting.workload.name}]\nvalidation_target = {setting.validation_target!r}\n{test}"
 
 
 def to_json(setting: TargetSetting) -> dict[str, Any]:
@@ -67,7 +64,7 @@ def markdown(setting: TargetSetting, command: str) -> str:
         "",
         f"Its {scale.seeds} seeds: best validation {workload.metric} between {np.nanmin(validation):.4g} and "
         f"{np.nanmax(validation):.4g}. Targets: validation **{setting.validation_target:.6g}**, "
-        f"test **{setting.test_target:.6g}**.",
+        f"test {'none' if setting.test_target is None else f'**{setting.test_target:.6g}**'}.",
         "",
     ]
     return "\n".join(lines)
