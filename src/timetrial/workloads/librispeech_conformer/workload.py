@@ -45,8 +45,9 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
             heads=8,
         ),
         "mini": ConformerConfig(
-            samples=48_000,
-            target_length=64,
+            samples=16_000,
+            target_length=14,
+            batch_norm_momentum=0.02,
             vocabulary=CHARACTER_VOCABULARY,
             width=64,
             subsampling_channels=8,
