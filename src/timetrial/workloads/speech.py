@@ -20,7 +20,7 @@ FRAME_SAMPLES = 401
 """Samples a frame of the spectrogram covers: a window of 25 ms, and one more that the pre-emphasis was meant for."""
 _LOUDEST = 2.0**15
 
-EVAL_TRAIN = 64
+EVAL_TRAIN = 48
 """Training utterances that evaluations run over."""
 
 Detokenize: TypeAlias = Callable[[Sequence[int]], str]

@@ -38,9 +38,9 @@ class SpeechSizes:
 
 
 MINI = SpeechSizes(
-    train=800,
+    train=640,
     validation=256,
-    test=128,
+    test=96,
     train_speakers=64,
     other_speakers=32,
     samples=16_000,
@@ -123,7 +123,7 @@ def _utterances(
 DATASETS = {
     "mini": Generated(
         name="speech-mini",
-        sha256="c0d0b3ea9dd5bded74f65a45416158963efbf46d9e07cc1d3a942ffd8b261bd0",
+        sha256="ecfc3fa87d354fdebaa1af7feeb7ded7636983d85623a45c626d60cbe1adc182",
         generate=partial(generate, MINI),
     ),
     "tiny": Generated(
