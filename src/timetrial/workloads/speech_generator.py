@@ -44,8 +44,8 @@ MINI = SpeechSizes(
     train_speakers=64,
     other_speakers=32,
     samples=16_000,
-    letters=14,
-    words=(2, 4),
+    letters=18,
+    words=(3, 5),
     lexicon=400,
 )
 TINY = SpeechSizes(
@@ -123,7 +123,7 @@ def _utterances(
 DATASETS = {
     "mini": Generated(
         name="speech-mini",
-        sha256="ecfc3fa87d354fdebaa1af7feeb7ded7636983d85623a45c626d60cbe1adc182",
+        sha256="7089d2250741a47132c44bd67762278195f9c636b88fc5b54d3cb660472f94eb",
         generate=partial(generate, MINI),
     ),
     "tiny": Generated(

@@ -46,7 +46,7 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
         ),
         "mini": ConformerConfig(
             samples=16_000,
-            target_length=14,
+            target_length=18,
             batch_norm_momentum=0.02,
             vocabulary=CHARACTER_VOCABULARY,
             width=64,

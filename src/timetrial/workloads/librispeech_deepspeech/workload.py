@@ -49,7 +49,7 @@ class LibrispeechDeepspeech(SpeechWorkload[DeepspeechConfig]):
         ),
         "mini": DeepspeechConfig(
             samples=16_000,
-            target_length=14,
+            target_length=18,
             batch_norm_momentum=0.02,
             vocabulary=CHARACTER_VOCABULARY,
             width=128,
