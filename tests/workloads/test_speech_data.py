@@ -202,7 +202,7 @@ def linear_model_wer() -> float:
     train = features(source.batch(0))
     torch.manual_seed(0)
     linear = torch.nn.Linear(train["features"].shape[2], workload.config.vocabulary)
-    steps = 1500
+    steps = 800
     optimizer = torch.optim.Adam(linear.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

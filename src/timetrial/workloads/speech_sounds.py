@@ -80,10 +80,10 @@ def make_speakers(random: np.random.Generator, count: int) -> Speakers:
     height = random.random(count)
     return Speakers(
         pitch=90.0 * 2.0 ** (1.4 * height),
-        tract=0.86 + 0.26 * height + 0.1 * random.random(count),
+        tract=0.82 + 0.3 * height + 0.14 * random.random(count),
         rate=0.85 + 0.35 * random.random(count),
         tilt=0.3 + 0.8 * random.random(count),
-        accent=1.0 + 0.06 * random.standard_normal((count, len(LETTERS), 2, _RESONANCES)),
+        accent=1.0 + 0.08 * random.standard_normal((count, len(LETTERS), 2, _RESONANCES)),
     )
 
 
