@@ -67,8 +67,8 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
         ),
     }
     batch_sizes = {"mini": 12, "tiny": 2}
-    """A step takes 30 ms at `mini`, of which AdamW 2.4, and 3.8 ms at `tiny`. With the sketch's three blocks (spec:
-    mini_suite.md) AdamW's share and 40 ms could hardly both be kept.
+    """A step takes 3.8 ms at `tiny`. At `mini`, by another script (median of 20 steps): 22.9 ms, of which NAdamW 1.8. Of
+    the sketch's three blocks (spec: mini_suite.md) 1,275 steps would not fit into the time a horizon may take.
     """
     variants = {
         "attention_temperature": lambda config: replace(config, attention_temperature=1.6),
