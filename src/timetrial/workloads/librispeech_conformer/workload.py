@@ -67,7 +67,7 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
         ),
     }
     batch_sizes = {"mini": 12, "tiny": 2}
-    """A step takes 3.8 ms at `tiny`. At `mini`, by another script (median of 20 steps): 22.9 ms, of which NAdamW 1.8. Of
+    """A step takes 3.8 ms at `tiny`; at `mini`, by another script (median of 20), 22.9 ms, of which NAdamW 1.8. Of
     the sketch's three blocks (spec: mini_suite.md) 1,275 steps would not fit into the time a horizon may take.
     """
     variants = {
