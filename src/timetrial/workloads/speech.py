@@ -10,12 +10,18 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.errors import UserError
-from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Split, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
+from timetrial.workloads.sources import ArrayData
+from timetrial.workloads.speech_generator import DATASETS
+from timetrial.workloads.speech_preprocessing import as_floats, as_stored, texts_of
 
 FRAME_SAMPLES = 401
 """Samples a frame of the spectrogram covers: a window of 25 ms, and one more that the pre-emphasis was meant for."""
 _LOUDEST = 2.0**15
+
+EVAL_TRAIN = 48
+"""Training utterances that evaluations run over."""
 
 Detokenize: TypeAlias = Callable[[Sequence[int]], str]
 """Turns token ids into text, words parted by spaces. A tokenizer that comes with a dataset supplies it."""
@@ -51,6 +57,8 @@ class SpeechConfig:
     """Channels of the two convolutions before the blocks."""
     dropout: float = 0.1
     """Default rate, where dropout is active at all."""
+    batch_norm_momentum: float = 0.001
+    """Weight of a training batch in the batch norms' running statistics."""
     spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
     """What training hides; None hides nothing."""
     alphabet: str | None = None
@@ -97,6 +105,24 @@ class SpeechWorkload(Workload[SpeechConfigT]):
     """
 
     loss_type = LossType.CTC_LOSS
+    datasets = DATASETS
+
+    def data_from(self, arrays: HostBatch) -> ArrayData:
+        """Return the generated utterances; an evaluation's `train` split is the first training utterances."""
+        splits = {split: self._split(arrays, split) for split in ("train", "validation", "test")}
+        evaluation: dict[Split, HostBatch] = {
+            "train": {name: array[:EVAL_TRAIN] for name, array in splits["train"].items()},
+            "validation": splits["validation"],
+            "test": splits["test"],
+        }
+        return ArrayData(splits["train"], evaluation, prepare=as_floats)
+
+    def _split(self, arrays: HostBatch, split: str) -> HostBatch:
+        assert self.config.alphabet is not None, "generated utterances are spelled"
+        encode = CharacterTokens(self.config.alphabet).encode
+        texts = texts_of(arrays[f"{split}.texts"])
+        sounds, lengths = arrays[f"{split}.sounds"], arrays[f"{split}.sound_lengths"]
+        return as_stored(sounds, lengths, texts, encode, self.config.target_length)
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be."""

@@ -33,19 +33,20 @@ class OffsetLayerNorm(nn.Module):
 class MaskedBatchNorm(nn.Module):
     """Batch norm over the valid positions of sequences, times 1 + scale, plus `bias`; padded positions become 0.
 
-    Mean and biased variance of a training pass go into the running statistics with weight 0.001; epsilon is 1e-3.
+    Mean and biased variance of a training pass go into the running statistics with weight `momentum`, as published
+    0.001; epsilon is 1e-3.
     Like PyTorch's norms it leaves them alone in a training pass where `track_running_stats` is False.
     Source: spec librispeech_conformer.md, 2d.
     """
 
     epsilon = 1e-3
-    momentum = 0.001
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, *, scale_name: str = "scale") -> None:
+    def __init__(self, channels: int, *, scale_name: str = "scale", momentum: float = 0.001) -> None:
         """Take the number of channels, and the scale's parameter name: the two models' published names differ."""
         super().__init__()
+        self.momentum = momentum
         self.track_running_stats = True
         self._scale_name = scale_name
         self.parameter_kinds = {

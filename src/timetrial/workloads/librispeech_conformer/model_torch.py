@@ -177,7 +177,7 @@ class Convolution(nn.Module):
         self.lin1 = nn.Linear(width, width)
         self.lin2 = nn.Linear(width, width)
         self.conv1 = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width, bias=False)
-        self.bn = MaskedBatchNorm(width)
+        self.bn = MaskedBatchNorm(width, momentum=config.batch_norm_momentum)
         self.lin3 = nn.Linear(width, width)
         self._activation = _CONVOLUTION_ACTIVATIONS[config.activation]
 

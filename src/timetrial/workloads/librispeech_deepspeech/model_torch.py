@@ -90,7 +90,9 @@ class NormedBlock(nn.Module):
         if config.layer_norm:
             self.normalization_layer = OffsetLayerNorm(config.width)
         else:
-            self.bn_normalization_layer = MaskedBatchNorm(config.width, scale_name="weight")
+            self.bn_normalization_layer = MaskedBatchNorm(
+                config.width, scale_name="weight", momentum=config.batch_norm_momentum
+            )
 
     def normalised(self, x: Tensor, valid: Tensor) -> Tensor:
         """Normalise x (n, steps, width), of which the positions `valid` (n, steps) are real."""
