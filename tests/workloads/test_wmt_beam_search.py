@@ -14,9 +14,10 @@ from torch import Tensor
 from timetrial.workloads.wmt.beam_search_torch import beam_search
 from timetrial.workloads.wmt.incremental_torch import IncrementalDecoder
 from timetrial.workloads.wmt.model_torch import Transformer
-from timetrial.workloads.wmt.workload import END_OF_SENTENCE, Wmt, WmtConfig
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE
+from timetrial.workloads.wmt.workload import Wmt, WmtConfig
 
-SMALL = WmtConfig(vocabulary=24, width=32, heads=4, feed_forward=48, layers=2, max_length=256)
+SMALL = WmtConfig(vocabulary=24, width=32, heads=4, feed_forward=48, layers=2, max_length=256, longest_sentence=256)
 RUNS = range(6)
 
 
@@ -24,15 +25,18 @@ class Table:
     """Next-token logits that depend on the sentence and the previous token alone."""
 
     def __init__(self, logits: Tensor, beams: int) -> None:
+        self._beams = beams
         self._logits = logits.repeat_interleave(beams, dim=0)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         return self._logits[torch.arange(len(tokens)), tokens]
 
     def select(self, rows: Tensor) -> None:
-        """Nothing is remembered, so nothing moves; a row must stay with its sentence all the same."""
-        beams = len(self._logits) // 3
-        assert torch.equal(rows // beams, torch.arange(len(rows)) // beams)
+        """Nothing but its sentence is remembered of a row, and the rows of a sentence stay together."""
+        sentences = (rows // self._beams).view(-1, self._beams)
+        assert torch.equal(sentences, sentences[:, :1].expand_as(sentences))
+        assert (sentences[1:, 0] > sentences[:-1, 0]).all()
+        self._logits = self._logits[rows]
 
 
 def search(next_token: Any, sentences: int, run: dict[str, Any]) -> Any:

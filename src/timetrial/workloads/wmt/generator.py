@@ -1,7 +1,7 @@
 """Generated translation data: the dataset card is `docs/mini-1/wmt.md`; sentences of a grammar in two languages.
 
 What must be learned. Source sentences are `[adverb] subject [postpositional phrase] [object] verb [negation]
-[question]`, noun phrases `[determiner] [adjective] noun`; target sentences put the verb after the subject, or first in
+[question]`, noun phrases `[determiner] [adjective] noun` or a name; target sentences put the verb after the subject, or first in
 a question, the negation before it, adjectives after their noun (one in five before), prepositions before their phrase
 and adverbs last. Target determiners, adjectives and verbs agree in number and gender with a noun that may stand far
 away, and gender is to be learned word by word. The sense of a verb hangs on its object, that of some nouns on the verb,
@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from timetrial.workloads.base import HostBatch
 from timetrial.workloads.wmt.lexicon import Lexicon, LexiconSizes, make_lexicon
+from timetrial.workloads.wmt.preprocessing import pad
 
 _ZIPF_OFFSET = 2.7
 _SYNONYM_RATE = 0.3
@@ -37,11 +39,15 @@ class Corpus:
     test: int
     lexicon: LexiconSizes
     seed: int
+    pieces: bool = True
+    """Whether the tokens are pieces of the committed SentencePiece model, or else the words themselves."""
     adverb: float = 0.2
     phrase: float = 0.25
     object: float = 0.75
+    determiner: float = 0.8
     adjective: float = 0.25
     pronoun: float = 0.15
+    name: float = 0.2
     plural: float = 0.35
     negation: float = 0.12
     question: float = 0.1
@@ -103,13 +109,13 @@ def draw_sentences(corpus: Corpus, count: int, random: np.random.Generator) -> S
 
 def _phrases(corpus: Corpus, present: np.ndarray, random: np.random.Generator) -> Phrases:
     count, sizes = len(present), corpus.lexicon
-    words = (
-        _maybe(0.85, _zipf(sizes.determiners, count, random), random),
-        _maybe(corpus.adjective, _zipf(sizes.adjectives, count, random), random),
-        _zipf(sizes.nouns, count, random),
-    )
-    determiner, adjective, noun = (np.where(present, word, -1) for word in words)
-    plural = (random.random(count) < corpus.plural).astype(np.int64)
+    determiner = _maybe(corpus.determiner, _zipf(sizes.determiners, count, random), random)
+    adjective = _maybe(corpus.adjective, _zipf(sizes.adjectives, count, random), random)
+    noun, name = _zipf(sizes.nouns, count, random), sizes.nouns + _zipf(sizes.names, count, random)
+    is_name, plural = random.random(count) < corpus.name, random.random(count) < corpus.plural
+    determiner, adjective = (np.where(present & ~is_name, word, -1) for word in (determiner, adjective))
+    noun = np.where(present, np.where(is_name, name, noun), -1)
+    plural = (plural & ~is_name).astype(np.int64)
     return Phrases(
         determiner=determiner, adjective=adjective, noun=noun, plural=plural, synonym=_synonyms(count, random)
     )
@@ -214,3 +220,39 @@ def make_corpus(corpus: Corpus) -> tuple[Lexicon, dict[str, Sentences]]:
     words = make_lexicon(corpus.lexicon, random)
     sizes = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
     return words, {split: draw_sentences(corpus, size, random) for split, size in sizes.items()}
+
+
+def generate(corpus: Corpus) -> HostBatch:
+    """Return the tokenised pairs: `<split>_inputs` and `<split>_targets`, int16, padded with 0.
+
+    Tokens rather than text are kept, so that what a trial sees cannot change with SentencePiece's release.
+    """
+    from timetrial.workloads.wmt.tokenizer import WordTokenizer, mini_tokenizer
+
+    words, said = make_corpus(corpus)
+    texts = {
+        f"{split}_{side}": lines
+        for split, sentences in said.items()
+        for side, lines in (("inputs", sources(words, sentences)), ("targets", translations(words, sentences)))
+    }
+    tokenizer = mini_tokenizer() if corpus.pieces else WordTokenizer(texts["train_inputs"] + texts["train_targets"])
+    return {name: pad(tokenizer.encode(lines)).astype(np.int16) for name, lines in texts.items()}
+
+
+MINI = Corpus(
+    train=8000,
+    validation=360,
+    test=90,
+    seed=20261105,
+    lexicon=LexiconSizes(
+        nouns=320, adjectives=120, verbs=160, adverbs=50, prepositions=12, determiners=5, pronouns=8, names=60
+    ),
+)
+TINY = Corpus(
+    train=400,
+    validation=40,
+    test=20,
+    seed=20261106,
+    lexicon=LexiconSizes(nouns=3, adjectives=1, verbs=2, adverbs=1, prepositions=1, determiners=1, pronouns=1, names=2),
+    pieces=False,
+)

@@ -1,8 +1,8 @@
 """The two invented languages of the generated translation data: words, their spelling and their inflection.
 
-Content words stand in an order of frequency. The frequent ones have stems of their own, half of them cognates by
-regular sound changes, some of them irregular; the rare ones are compounds of roots which the languages put together
-in opposite orders, so that their pieces tell what they mean.
+Content words stand in an order of frequency. The frequent ones have stems of their own: a third of them the same in
+both languages, a fifth changed by regular sound changes, some of them irregular. The rare ones are compounds of roots
+which the languages put together in opposite orders, so that their pieces tell what they mean. Names are the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _SOUND_CHANGES = str.maketrans("bdgkfpzae", "pztcvfsei")
 """From a source word to its cognate."""
 _COMPOUND_FROM = 0.3
 """Words rarer than this share of their class are compounds."""
-_COGNATES = 0.5
+_SHARED, _COGNATES = 0.35, 0.2
+"""Shares of the stems that are the same in both languages, and that are so but for the sound changes."""
 _SYNONYMS = 0.2
 """Share of the content words that have a free synonym in the target language."""
 
@@ -40,6 +41,7 @@ class LexiconSizes:
     prepositions: int
     determiners: int
     pronouns: int
+    names: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,11 @@ class Lexicon:
     """
 
     source_nouns: np.ndarray
-    """(noun, plural)."""
+    """(noun, plural); names are the last nouns, here and below."""
     target_nouns: np.ndarray
     """(noun, plural, sense, synonym)."""
     gender: np.ndarray
-    """Of nouns, 0 or 1; only the target language has it."""
+    """Of nouns, names at the end, 0 or 1; only the target language has it."""
     animate: np.ndarray
     """Of nouns, 0 or 1; decides the sense of verbs and prepositions."""
     source_adjectives: np.ndarray
@@ -105,14 +107,16 @@ class _Speller:
     def _fresh(self, syllables: int, *, compound: bool) -> tuple[str, str]:
         while True:
             pair = self._compound() if compound else self._stem(syllables)
-            if not self._taken.intersection(pair) and pair[0] != pair[1]:
+            if not self._taken.intersection(pair):
                 self._taken.update(pair)
                 return pair
 
     def _stem(self, syllables: int) -> tuple[str, str]:
         source, other = ("".join(self._syllable() for _ in range(syllables)) for _ in range(2))
-        cognate = self._random.random() < _COGNATES
-        return source, source.translate(_SOUND_CHANGES) if cognate else other
+        kind = self._random.random()
+        if kind < _SHARED:
+            return source, source
+        return source, source.translate(_SOUND_CHANGES) if kind < _SHARED + _COGNATES else other
 
     def _compound(self) -> tuple[str, str]:
         first, second = (self._roots[i] for i in self._random.integers(len(self._roots), size=2))
@@ -133,13 +137,24 @@ def make_lexicon(sizes: LexiconSizes, random: np.random.Generator) -> Lexicon:
     nouns, adjectives, verbs, adverbs = (
         spell.pairs(count, 2) for count in (sizes.nouns, sizes.adjectives, sizes.verbs, sizes.adverbs)
     )
-    declension, gender, animate = (_flags(random, sizes.nouns, share) for share in (0.4, 0.5, 0.4))
+    names = spell.words(sizes.names, 2)
+    declension, gender, animate = (_flags(random, sizes.nouns + sizes.names, share) for share in (0.4, 0.5, 0.4))
     verb_class, prenominal = _flags(random, sizes.verbs, 0.5), _flags(random, sizes.adjectives, 0.2)
     noun_stems = _target_stems(nouns, 0.1, spell, random)
     verb_stems = _target_stems(verbs, 0.3, spell, random)
     return Lexicon(
-        source_nouns=np.array([[s, s + PLURAL["source"][d]] for (s, _), d in zip(nouns, declension, strict=True)]),
-        target_nouns=_target_nouns(noun_stems, gender, spell),
+        source_nouns=np.array(
+            [
+                *([s, s + PLURAL["source"][d]] for (s, _), d in zip(nouns, declension, strict=False)),
+                *([n, n] for n in names),
+            ]
+        ),
+        target_nouns=np.concatenate(
+            [
+                _target_nouns(noun_stems, gender, spell),
+                np.broadcast_to(np.array(names)[:, None, None, None], (len(names), 2, 2, 2)),
+            ]
+        ),
         gender=gender,
         animate=animate,
         source_adjectives=np.array([s + "e" for s, _ in adjectives]),
@@ -153,7 +168,9 @@ def make_lexicon(sizes: LexiconSizes, random: np.random.Generator) -> Lexicon:
         source_adverbs=np.array([s for s, _ in adverbs]),
         target_adverbs=np.array(_free(adverbs, spell, random)),
         source_prepositions=np.array([s for s, _ in prepositions]),
-        target_prepositions=np.array([[t, o] for (_, t), o in zip(prepositions, spell.words(len(prepositions), 1))]),
+        target_prepositions=np.array(
+            [[t, o] for (_, t), o in zip(prepositions, spell.words(len(prepositions), 1), strict=True)]
+        ),
         source_determiners=np.array([[s, s + "i"] for s, _ in determiners]),
         target_determiners=np.array([[t + ending for ending in AGREEMENT] for _, t in determiners]),
         source_pronouns=np.array([s for s, _ in pronouns]),

@@ -10,29 +10,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from timetrial.workloads.base import HostBatch
-from timetrial.workloads.wmt.workload import PADDING
+from timetrial.workloads.wmt.tokens import PADDING
 
 SIDES = ("inputs", "targets")
 
 
-def pad(sentences: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """Return sentences of token ids as rows (sentences, length) with 0 at the end, int64; cuts the longer ones."""
+def pad(sentences: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return sentences of token ids as rows of the longest one's length with 0 at the end, int64."""
     lengths = np.array([len(tokens) for tokens in sentences], dtype=np.int64)
-    flat = np.fromiter((token for tokens in sentences for token in tokens), dtype=np.int64, count=lengths.sum())
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    columns = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = columns < length
-    padded = np.full((len(lengths), length), PADDING, dtype=np.int64)
-    padded[rows[kept], columns[kept]] = flat[kept]
+    padded = np.full((len(lengths), lengths.max(initial=0)), PADDING, dtype=np.int64)
+    tokens = (token for sentence in sentences for token in sentence)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.fromiter(tokens, dtype=np.int64, count=lengths.sum())
     return padded
 
 
-def short_enough(inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], longest: int) -> np.ndarray:
-    """Return the numbers of the pairs neither of whose sentences has more than `longest` tokens, its end included."""
-    return np.array(
-        [i for i, pair in enumerate(zip(inputs, targets, strict=True)) if max(map(len, pair)) <= longest],
-        dtype=np.int64,
-    )
+def short_pairs(pairs: HostBatch, longest: int) -> HostBatch:
+    """Return the padded pairs neither of whose sentences has more than `longest` tokens, its end included."""
+    longer = [pairs[side][:, longest:].any(axis=1) for side in SIDES]
+    kept = ~np.logical_or(*longer)
+    return {side: pairs[side][kept, :longest] for side in SIDES}
 
 
 def evaluation_rows(pairs: HostBatch) -> HostBatch:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from timetrial.workloads.wmt.workload import END_OF_SENTENCE
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, PADDING
 
 MINI = Path(__file__).parent / "mini.model"
 """Trained on the training pairs of `mini`."""
@@ -38,6 +38,24 @@ class Tokenizer:
         """Return the text of one sentence's token ids; control tokens have none."""
         text: str = self._processor.decode(list(tokens))
         return text
+
+
+class WordTokenizer:
+    """Maps text to the numbers of its words: for corpora with no more words than a vocabulary has tokens."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Number the words of the texts, from 3 in alphabetical order; others are unknown, 0."""
+        words = sorted({word for text in texts for word in _words(text)})
+        self._numbers = {word: number for number, word in enumerate(words, start=END_OF_SENTENCE + 1)}
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text."""
+        return [[*(self._numbers.get(word, PADDING) for word in _words(text)), END_OF_SENTENCE] for text in texts]
+
+
+def _words(text: str) -> list[str]:
+    """Split a text at spaces, its last character, a punctuation mark, from the last word."""
+    return [*text[:-1].split(), text[-1]]
 
 
 @lru_cache(maxsize=1)
