@@ -86,7 +86,6 @@ def test_every_pair_once_and_in_order(pairs: list[tuple[list[int], list[int]]]) 
         segments = [packed[f"{side}_segmentation"][row] for side in SIDES]
         assert segments[0].max() == segments[1].max() >= 1
         for number in range(1, segments[0].max() + 1):
-            found.append(
-                tuple(packed[side][row][s == number].tolist() for side, s in zip(SIDES, segments, strict=True))
-            )
+            sides = zip(SIDES, segments, strict=True)
+            found += [tuple(packed[side][row][segment == number].tolist() for side, segment in sides)]
     assert found == pairs

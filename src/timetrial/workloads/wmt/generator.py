@@ -1,11 +1,11 @@
 """Generated translation data: the dataset card is `docs/mini-1/wmt.md`; sentences of a grammar in two languages.
 
 What must be learned. Source sentences are `[adverb] subject [postpositional phrase] [object] verb [negation]
-[question]`, noun phrases `[determiner] [adjective] noun` or a name; target sentences put the verb after the subject, or first in
-a question, the negation before it, adjectives after their noun (one in five before), prepositions before their phrase
-and adverbs last. Target determiners, adjectives and verbs agree in number and gender with a noun that may stand far
-away, and gender is to be learned word by word. The sense of a verb hangs on its object, that of some nouns on the verb,
-that of a preposition on its noun. Frequent words are irregular, rare ones compounds of frequent roots.
+[question]`, noun phrases `[determiner] [adjective] noun` or a name; target sentences put the verb after the subject, or
+first in a question, the negation before it, adjectives after their noun (one in five before), and prepositions before
+their phrase. Target determiners, adjectives and verbs agree in number and gender with a noun that may stand
+far away, and gender is to be learned word by word. The sense of a verb hangs on its object, that of some nouns on the
+verb, that of a preposition on its noun. Frequent words are irregular, rare ones compounds of frequent roots.
 
 Tails. The words of each class are Zipf distributed, frequency ~ 1 / (rank + 2.7) (Mandelbrot's form, exponent 1).
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from timetrial.workloads.base import HostBatch
-from timetrial.workloads.wmt.lexicon import Lexicon, LexiconSizes, make_lexicon
+from timetrial.workloads.wmt.lexicon import NEGATION, QUESTION, Lexicon, LexiconSizes, make_lexicon
 from timetrial.workloads.wmt.preprocessing import pad
 
 _ZIPF_OFFSET = 2.7
@@ -137,7 +137,7 @@ def _synonyms(count: int, random: np.random.Generator) -> np.ndarray:
 
 def sources(words: Lexicon, said: Sentences) -> list[str]:
     """Return the sentences in the source language."""
-    ending = np.where(said.question, " ka?", ".")
+    ending = np.where(said.question, f" {QUESTION}?", ".")
     columns = [
         _pick(words.source_adverbs, said.adverb),
         _pick(words.source_pronouns, said.pronoun),
@@ -146,7 +146,7 @@ def sources(words: Lexicon, said: Sentences) -> list[str]:
         _pick(words.source_prepositions, said.preposition),
         *_source_phrase(words, said.object),
         _pick(words.source_verbs, said.verb, said.tense),
-        np.where(said.negation, "nim", _NOTHING),
+        np.where(said.negation, NEGATION[0], _NOTHING),
     ]
     return _join(columns, ending)
 
@@ -163,11 +163,12 @@ def translations(words: Lexicon, said: Sentences, *, free: bool = True) -> list[
         said.pronoun >= 0, words.pronoun_agreement[said.pronoun], 2 * subject.plural + words.gender[subject.noun]
     )
     verb = [
-        np.where(said.negation, "no", _NOTHING),
+        np.where(said.negation, NEGATION[1], _NOTHING),
         _pick(words.target_verbs, said.verb, said.tense, agreement, of_object, said.synonym[0]),
     ]
     nothing = np.full(len(said.verb), _NOTHING)
     columns = [
+        _pick(words.target_adverbs, said.adverb, said.synonym[1]),
         *(np.where(said.question, word, nothing) for word in verb),
         _pick(words.target_pronouns, said.pronoun),
         *_target_phrase(words, subject, np.zeros_like(of_verb)),
@@ -175,7 +176,6 @@ def translations(words: Lexicon, said: Sentences, *, free: bool = True) -> list[
         *_target_phrase(words, attribute, np.zeros_like(of_verb)),
         *(np.where(said.question, nothing, word) for word in verb),
         *_target_phrase(words, patient, of_verb),
-        _pick(words.target_adverbs, said.adverb, said.synonym[1]),
     ]
     return _join(columns, np.where(said.question, "?", "."))
 
@@ -240,12 +240,12 @@ def generate(corpus: Corpus) -> HostBatch:
 
 
 MINI = Corpus(
-    train=8000,
-    validation=360,
+    train=9000,
+    validation=300,
     test=90,
     seed=20261105,
     lexicon=LexiconSizes(
-        nouns=320, adjectives=120, verbs=160, adverbs=50, prepositions=12, determiners=5, pronouns=8, names=60
+        nouns=240, adjectives=90, verbs=120, adverbs=40, prepositions=10, determiners=5, pronouns=8, names=40
     ),
 )
 TINY = Corpus(

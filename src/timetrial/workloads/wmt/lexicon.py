@@ -8,6 +8,7 @@ which the languages put together in opposite orders, so that their pieces tell w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,10 @@ PLURAL = {"source": ("en", "ir"), "target": ("s", "x")}
 """Endings of nouns: by declension in the source language, by gender in the target language."""
 AGREEMENT = ("", "a", "o", "ae")
 """Endings of target adjectives and participles by 2 x plural + gender."""
+QUESTION = "ka"
+"""Source particle at the end of questions."""
+NEGATION = ("nim", "no")
+"""Of verbs, in the source and the target language."""
 TENSES = ("at", "ut")
 """Endings of source verbs: present, past."""
 
@@ -92,7 +97,7 @@ class _Speller:
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
-        self._taken: set[str] = set()
+        self._taken = {QUESTION, *NEGATION}
         self._roots = [(self._syllable(), self._syllable()) for _ in range(60)]
 
     def pairs(self, count: int, syllables: int, *, compounds: bool = True) -> list[tuple[str, str]]:
@@ -143,18 +148,8 @@ def make_lexicon(sizes: LexiconSizes, random: np.random.Generator) -> Lexicon:
     noun_stems = _target_stems(nouns, 0.1, spell, random)
     verb_stems = _target_stems(verbs, 0.3, spell, random)
     return Lexicon(
-        source_nouns=np.array(
-            [
-                *([s, s + PLURAL["source"][d]] for (s, _), d in zip(nouns, declension, strict=False)),
-                *([n, n] for n in names),
-            ]
-        ),
-        target_nouns=np.concatenate(
-            [
-                _target_nouns(noun_stems, gender, spell),
-                np.broadcast_to(np.array(names)[:, None, None, None], (len(names), 2, 2, 2)),
-            ]
-        ),
+        source_nouns=np.array(_source_nouns(nouns, declension) + [[name] * 2 for name in names]),
+        target_nouns=np.array(_target_nouns(noun_stems, gender, spell) + [[[[name] * 2] * 2] * 2 for name in names]),
         gender=gender,
         animate=animate,
         source_adjectives=np.array([s + "e" for s, _ in adjectives]),
@@ -200,7 +195,11 @@ def _target_stems(
     return [[pair, [sense, sense] if other else pair] for pair, sense, other in zip(free, senses, second, strict=True)]
 
 
-def _target_nouns(stems: list[list[list[str]]], gender: np.ndarray, spell: _Speller) -> np.ndarray:
+def _source_nouns(nouns: list[tuple[str, str]], declension: np.ndarray) -> list[list[str]]:
+    return [[stem, stem + PLURAL["source"][declension[noun]]] for noun, (stem, _) in enumerate(nouns)]
+
+
+def _target_nouns(stems: list[list[list[str]]], gender: np.ndarray, spell: _Speller) -> list[Any]:
     """Inflect; of the most frequent twentieth every other plural is irregular."""
     irregular = dict(zip(range(0, len(stems) // 20, 2), spell.words(len(stems) // 20, 2), strict=False))
     rows = []
@@ -209,7 +208,7 @@ def _target_nouns(stems: list[list[list[str]]], gender: np.ndarray, spell: _Spel
         if noun in irregular:
             plural[0] = [irregular[noun]] * 2
         rows.append([senses, plural])
-    return np.array(rows)
+    return rows
 
 
 def _target_verbs(stems: list[list[list[str]]], spell: _Speller) -> np.ndarray:

@@ -26,8 +26,8 @@ def pad(sentences: Sequence[Sequence[int]]) -> np.ndarray:
 
 def short_pairs(pairs: HostBatch, longest: int) -> HostBatch:
     """Return the padded pairs neither of whose sentences has more than `longest` tokens, its end included."""
-    longer = [pairs[side][:, longest:].any(axis=1) for side in SIDES]
-    kept = ~np.logical_or(*longer)
+    inputs_longer, targets_longer = (pairs[side][:, longest:].any(axis=1) for side in SIDES)
+    kept = ~(inputs_longer | targets_longer)
     return {side: pairs[side][kept, :longest] for side in SIDES}
 
 
@@ -67,9 +67,8 @@ def _places(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, i
     """
     pairs, group = len(lengths), length
     groups = -(-pairs // group)
-    padded = np.zeros((groups * group, 2), dtype=np.int64)
-    padded[:pairs] = lengths
-    padded = padded.reshape(groups, group, 2)
+    padded = np.zeros((groups, group, 2), dtype=np.int64)
+    padded.reshape(-1, 2)[:pairs] = lengths
     starts, rows = np.zeros_like(padded), np.zeros((groups, group), dtype=np.int64)
     used, row = np.zeros((groups, 2), dtype=np.int64), np.zeros(groups, dtype=np.int64)
     for place in range(group):

@@ -62,7 +62,7 @@ class WmtConfig:
 
 
 EVALUATED: dict[str, dict[Split, int]] = {
-    "mini": {"train": 32, "validation": 256, "test": 64},
+    "mini": {"train": 32, "validation": 192, "test": 64},
     "tiny": {"train": 16, "validation": 32, "test": 16},
 }
 """Pairs of an evaluation by preset and split."""
@@ -89,7 +89,8 @@ class Wmt(Workload[WmtConfig]):
             feed_forward=128,
             layers=2,
             max_length=32,
-            longest_sentence=16,
+            longest_sentence=14,
+            beams=2,
         ),
         "tiny": WmtConfig(
             vocabulary=64,
@@ -115,12 +116,12 @@ class Wmt(Workload[WmtConfig]):
     datasets = {
         "mini": Generated(
             name="wmt-mini",
-            sha256="b9e275812862a0abd68e725915d15e057f626429b1a8c51a9cae9713ba82bb48",
+            sha256="80b48ef5a5cdc4fd8f14083f6fe7bae9adc164ff109b15472a48704b81149837",
             generate=partial(generate, MINI),
         ),
         "tiny": Generated(
             name="wmt-tiny",
-            sha256="5203708923c52338898e25c295908d90be386aefd526c9bc30211d1fb6a4bebf",
+            sha256="8ed46c014bb5c6193f469103a1590625459382d606e4220e8c27cf5f801b4cb6",
             generate=partial(generate, TINY),
         ),
     }
@@ -151,7 +152,8 @@ class Wmt(Workload[WmtConfig]):
             split: {side: tokens[:count] for side, tokens in pairs[split].items()}
             for split, count in EVALUATED[self.preset].items()
         }
-        return ArrayData(pack(pairs["train"], self.config.max_length), evaluated, prepare=evaluation_rows)
+        train = pack(pairs["train"], self.config.max_length)
+        return ArrayData(train, evaluated, prepare=evaluation_rows, augment=lambda packed, random: packed)
 
     def _pairs(self, arrays: HostBatch, split: Split) -> HostBatch:
         pairs = {side: arrays[f"{split}_{side}"] for side in ("inputs", "targets")}
