@@ -2,8 +2,8 @@
 
 What must be learned. Source sentences are `[adverb] subject [postpositional phrase] [object] verb [negation]
 [question]`, noun phrases `[determiner] [adjective] noun` or a name; target sentences put the verb after the subject, or
-first in a question, the negation before it, adjectives after their noun (one in five before), and prepositions before
-their phrase. Target determiners, adjectives and verbs agree in number and gender with a noun that may stand
+first in a question, the negation before it, adjectives after their noun (one in five before), prepositions before their
+phrase and adverbs last. Target determiners, adjectives and verbs agree in number and gender with a noun that may stand
 far away, and gender is to be learned word by word. The sense of a verb hangs on its object, that of some nouns on the
 verb, that of a preposition on its noun. Frequent words are irregular, rare ones compounds of frequent roots.
 
@@ -168,7 +168,6 @@ def translations(words: Lexicon, said: Sentences, *, free: bool = True) -> list[
     ]
     nothing = np.full(len(said.verb), _NOTHING)
     columns = [
-        _pick(words.target_adverbs, said.adverb, said.synonym[1]),
         *(np.where(said.question, word, nothing) for word in verb),
         _pick(words.target_pronouns, said.pronoun),
         *_target_phrase(words, subject, np.zeros_like(of_verb)),
@@ -176,6 +175,7 @@ def translations(words: Lexicon, said: Sentences, *, free: bool = True) -> list[
         *_target_phrase(words, attribute, np.zeros_like(of_verb)),
         *(np.where(said.question, nothing, word) for word in verb),
         *_target_phrase(words, patient, of_verb),
+        _pick(words.target_adverbs, said.adverb, said.synonym[1]),
     ]
     return _join(columns, np.where(said.question, "?", "."))
 
@@ -240,12 +240,12 @@ def generate(corpus: Corpus) -> HostBatch:
 
 
 MINI = Corpus(
-    train=9000,
+    train=12_000,
     validation=300,
     test=90,
     seed=20261105,
     lexicon=LexiconSizes(
-        nouns=240, adjectives=90, verbs=120, adverbs=40, prepositions=10, determiners=5, pronouns=8, names=40
+        nouns=400, adjectives=150, verbs=200, adverbs=60, prepositions=12, determiners=5, pronouns=8, names=60
     ),
 )
 TINY = Corpus(

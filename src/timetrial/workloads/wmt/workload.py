@@ -84,7 +84,7 @@ class Wmt(Workload[WmtConfig]):
         ),
         "mini": WmtConfig(
             vocabulary=1000,
-            width=96,
+            width=80,
             heads=4,
             feed_forward=128,
             layers=2,
@@ -116,12 +116,12 @@ class Wmt(Workload[WmtConfig]):
     datasets = {
         "mini": Generated(
             name="wmt-mini",
-            sha256="80b48ef5a5cdc4fd8f14083f6fe7bae9adc164ff109b15472a48704b81149837",
+            sha256="826e4ad0bd4f65077dded8ab95d7c59aee1c2d283c0b5049c67002b45fafe2cc",
             generate=partial(generate, MINI),
         ),
         "tiny": Generated(
             name="wmt-tiny",
-            sha256="8ed46c014bb5c6193f469103a1590625459382d606e4220e8c27cf5f801b4cb6",
+            sha256="fb7dd9370e66a3f342e641bc3a95cee5f2f39291bfd7bb304696a83194807bcd",
             generate=partial(generate, TINY),
         ),
     }
