@@ -103,9 +103,8 @@ class Wmt(Workload[WmtConfig]):
             text="token_ids",
         ),
     }
-    batch_sizes = {"mini": 14, "tiny": 8}
-    """A step takes 33 ms at `mini`, of which AdamW 2.9, and 3.0 ms at `tiny`. With the sketch's width of 128 (spec:
-    mini_suite.md) AdamW took 11 % of a step of 37 ms.
+    batch_sizes = {"mini": 12, "tiny": 8}
+    """BATCHDOC
     """
     variants = {
         "post_ln": lambda config: replace(config, pre_norm=False),
