@@ -115,12 +115,12 @@ class Wmt(Workload[WmtConfig]):
     datasets = {
         "mini": Generated(
             name="wmt-mini",
-            sha256="826e4ad0bd4f65077dded8ab95d7c59aee1c2d283c0b5049c67002b45fafe2cc",
+            sha256="9e1d362d402c58213f4a4db1aa9d5be1a3bc236bbba44fe34536afd000b3928a",
             generate=partial(generate, MINI),
         ),
         "tiny": Generated(
             name="wmt-tiny",
-            sha256="fb7dd9370e66a3f342e641bc3a95cee5f2f39291bfd7bb304696a83194807bcd",
+            sha256="b22dd51c87b2f21e22e10d931ab1931c0460fcc73b3f072734290a8d46881252",
             generate=partial(generate, TINY),
         ),
     }
