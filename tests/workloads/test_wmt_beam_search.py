@@ -39,7 +39,7 @@ class Table:
         self._logits = self._logits[rows]
 
 
-def search(next_token: Any, sentences: int, run: dict[str, Any]) -> Any:
+def search(next_token: Any, sentences: int, run: dict[str, Any], *, only_best: bool = False) -> Any:
     return beam_search(
         next_token,
         sentences=sentences,
@@ -48,6 +48,7 @@ def search(next_token: Any, sentences: int, run: dict[str, Any]) -> Any:
         max_length=run["max_decode_len"],
         end=run["eos_id"],
         device=torch.device("cpu"),
+        only_best=only_best,
     )
 
 
@@ -83,6 +84,22 @@ def test_table(golden: Golden, number: int) -> None:
 def test_every_run_of_the_table_is_tested(golden: Golden) -> None:
     assert len(golden.content["table"]["runs"]) == len(RUNS)
     assert len(golden.content["small_transformer"]["runs"]) == 2
+
+
+@pytest.mark.parametrize("number", RUNS)
+def test_the_best_is_the_same_where_only_the_best_is_wanted(golden: Golden, number: int) -> None:
+    run = golden.content["table"]["runs"][number]
+    table = torch.from_numpy(golden.arrays["table_logits"])
+    found = search(Table(table, run["beam_size"]), 3, run, only_best=True)
+    assert found.sequences[:, -1].tolist() == [beams[-1] for beams in run["sequences"]]
+
+
+def test_wanting_the_best_alone_saves_steps() -> None:
+    """Ends are likely at every step, so that the first finished one cannot be beaten, but four are not full yet."""
+    counting = [Counting(torch.tensor([0.02, 0.02, 0.9, 0.06]).log()) for _ in range(2)]
+    all_beams, best = (search(c, 2, RUN, only_best=only) for c, only in zip(counting, (False, True), strict=True))
+    assert counting[1].steps < counting[0].steps
+    assert torch.equal(all_beams.best(), best.best())
 
 
 @pytest.mark.parametrize("number", [0, 1])

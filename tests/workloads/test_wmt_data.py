@@ -171,9 +171,10 @@ def test_any_step_on_any_rank(arrays: dict[str, Any]) -> None:
             np.testing.assert_array_equal(array[1::2], parts[1][name])
 
 
-def test_a_few_steps_reduce_the_loss(arrays: dict[str, Any]) -> None:
+@pytest.mark.parametrize("variant", [None, *Wmt.variants])
+def test_a_few_steps_reduce_the_loss(arrays: dict[str, Any], variant: str | None) -> None:
     torch.manual_seed(0)
-    workload = Wmt("tiny")
+    workload = Wmt("tiny", variant)
     half, source = workload.torch(), workload.data_from(arrays["tiny"]).train_source(np.random.SeedSequence(0), 16)
     model = half.build_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
