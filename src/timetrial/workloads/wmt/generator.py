@@ -10,8 +10,8 @@ verb, that of a preposition on its noun. Frequent words are irregular, rare ones
 Tails. The words of each class are Zipf distributed, frequency ~ 1 / (rank + 2.7) (Mandelbrot's form, exponent 1).
 
 Ceiling. A fifth of the content words has a free synonym, used in 20 % of the cases: some 3 % of the target words cannot
-be predicted. `translations(..., free=False)` are the best possible ones; their BLEU is the ceiling, 92.4 at `mini`. A dictionary
-alone, word by word, reaches 4.9 (`tests/workloads/test_wmt_data.py`).
+be predicted. `translations(..., free=False)` are the best possible ones; their BLEU is the ceiling, 92.4 at `mini`. A
+dictionary alone, word by word, reaches 4.9 (`tests/workloads/test_wmt_data.py`).
 
 Regime. 9,109 training pairs in 3,208 packed rows: 5.6 passes in 1,500 steps of 12 rows.
 """
