@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timetrial.errors import UserError
 from timetrial.workloads.metrics.bleu import CorpusBleu
 
 # Not `smooth_addk_1`, which sacrebleu adds to other orders than 1.3.1 did; the benchmark does not use it.
@@ -115,9 +113,3 @@ def test_any_split_into_batches_gives_the_same_score(pairs: list[tuple[str, str]
 def test_every_hypothesis_needs_a_reference() -> None:
     with pytest.raises(ValueError, match="2 hypotheses"):
         CorpusBleu().add(["a", "b"], ["a"])
-
-
-def test_a_missing_sacrebleu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
-    with pytest.raises(UserError, match=r"timetrial\[translation\]"):
-        CorpusBleu()

@@ -16,7 +16,8 @@ from timetrial.api import ParameterKind
 from timetrial.workloads.losses import softmax_cross_entropy
 from timetrial.workloads.wmt.layers_torch import SelfAttention
 from timetrial.workloads.wmt.model_torch import PositionalEncoding, Transformer
-from timetrial.workloads.wmt.workload import END_OF_SENTENCE, Wmt
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE
+from timetrial.workloads.wmt.workload import Wmt
 
 WMT = Wmt("tiny")
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from timetrial.workloads.wmt.beam_search_torch import beam_search
 from timetrial.workloads.wmt.incremental_torch import IncrementalDecoder
 from timetrial.workloads.wmt.model_torch import Transformer
-from timetrial.workloads.wmt.workload import END_OF_SENTENCE, Wmt, WmtConfig
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE
+from timetrial.workloads.wmt.workload import Wmt, WmtConfig
 
-SMALL = WmtConfig(vocabulary=24, width=32, heads=4, feed_forward=48, layers=2, max_length=256)
+SMALL = WmtConfig(vocabulary=24, width=32, heads=4, feed_forward=48, layers=2, max_length=256, longest_sentence=256)
 RUNS = range(6)
 
 
@@ -24,18 +25,21 @@ class Table:
     """Next-token logits that depend on the sentence and the previous token alone."""
 
     def __init__(self, logits: Tensor, beams: int) -> None:
+        self._beams = beams
         self._logits = logits.repeat_interleave(beams, dim=0)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         return self._logits[torch.arange(len(tokens)), tokens]
 
     def select(self, rows: Tensor) -> None:
-        """Nothing is remembered, so nothing moves; a row must stay with its sentence all the same."""
-        beams = len(self._logits) // 3
-        assert torch.equal(rows // beams, torch.arange(len(rows)) // beams)
+        """Nothing but its sentence is remembered of a row, and the rows of a sentence stay together."""
+        sentences = (rows // self._beams).view(-1, self._beams)
+        assert torch.equal(sentences, sentences[:, :1].expand_as(sentences))
+        assert (sentences[1:, 0] > sentences[:-1, 0]).all()
+        self._logits = self._logits[rows]
 
 
-def search(next_token: Any, sentences: int, run: dict[str, Any]) -> Any:
+def search(next_token: Any, sentences: int, run: dict[str, Any], *, only_best: bool = False) -> Any:
     return beam_search(
         next_token,
         sentences=sentences,
@@ -44,6 +48,7 @@ def search(next_token: Any, sentences: int, run: dict[str, Any]) -> Any:
         max_length=run["max_decode_len"],
         end=run["eos_id"],
         device=torch.device("cpu"),
+        only_best=only_best,
     )
 
 
@@ -79,6 +84,22 @@ def test_table(golden: Golden, number: int) -> None:
 def test_every_run_of_the_table_is_tested(golden: Golden) -> None:
     assert len(golden.content["table"]["runs"]) == len(RUNS)
     assert len(golden.content["small_transformer"]["runs"]) == 2
+
+
+@pytest.mark.parametrize("number", RUNS)
+def test_the_best_is_the_same_where_only_the_best_is_wanted(golden: Golden, number: int) -> None:
+    run = golden.content["table"]["runs"][number]
+    table = torch.from_numpy(golden.arrays["table_logits"])
+    found = search(Table(table, run["beam_size"]), 3, run, only_best=True)
+    assert found.sequences[:, -1].tolist() == [beams[-1] for beams in run["sequences"]]
+
+
+def test_wanting_the_best_alone_saves_steps() -> None:
+    """Ends are likely at every step, so that the first finished one cannot be beaten, but four are not full yet."""
+    counting = [Counting(torch.tensor([0.02, 0.02, 0.9, 0.06]).log()) for _ in range(2)]
+    all_beams, best = (search(c, 2, RUN, only_best=only) for c, only in zip(counting, (False, True), strict=True))
+    assert counting[1].steps < counting[0].steps
+    assert torch.equal(all_beams.best(), best.best())
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -66,14 +66,14 @@ def test_accuracy_and_loss_by_hand() -> None:
     evaluation.update(nn.Module(), {"inputs": targets, "targets": targets})
     result = evaluation.result()
     assert result["accuracy"] == 3 / 5
-    rest = math.log1p(31 * math.exp(-20.0))
+    rest = math.log1p((TINY.config.vocabulary - 1) * math.exp(-20.0))
     assert result["loss"] == pytest.approx((2 * 20 + 5 * rest) / 5, rel=1e-6)
 
 
 def test_a_loss_that_is_not_finite_counts_as_wrong() -> None:
     targets = torch.tensor([[5, 6, 2]])
     workload = Fixed(targets)
-    workload.forward = lambda *_args, **_kwargs: torch.full((1, 3, 32), torch.nan)  # type: ignore[method-assign]
+    workload.forward = lambda *_args, **_kwargs: torch.full((1, 3, TINY.config.vocabulary), torch.nan)  # type: ignore[method-assign]
     evaluation = WmtEvaluation(workload, lambda _model, sources: sources, ids_as_words)
     evaluation.update(nn.Module(), {"inputs": targets, "targets": torch.zeros_like(targets) + 2})
     assert evaluation.result()["accuracy"] == 0.0

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from timetrial.errors import UserError
-
-if TYPE_CHECKING:
-    from sacrebleu.metrics.bleu import BLEU
 
 _ORDERS = 4
 
@@ -23,9 +17,11 @@ class CorpusBleu:
     """
 
     def __init__(self) -> None:
-        """Raise UserError where sacrebleu is not installed."""
+        """Import sacrebleu, which only translation needs."""
+        from sacrebleu.metrics.bleu import BLEU
+
         # `force` only keeps sacrebleu from guessing aloud that the text was tokenised before.
-        self._sacrebleu: BLEU = _import_bleu()(tokenize="13a", smooth_method="exp", force=True)
+        self._sacrebleu = BLEU(tokenize="13a", smooth_method="exp", force=True)
         self._correct = [0] * _ORDERS
         self._total = [0] * _ORDERS
         self._words = self._reference_words = 0
@@ -59,13 +55,3 @@ def _without_matches(total: Sequence[int]) -> float:
     if 0 in total:
         return 0.0
     return math.exp(sum(math.log(100 / (2**n * count)) for n, count in enumerate(total, start=1)) / len(total))
-
-
-def _import_bleu() -> type[BLEU]:
-    try:
-        from sacrebleu.metrics.bleu import BLEU
-    except ImportError:
-        raise UserError(
-            "BLEU needs the package sacrebleu, which is not installed: pip install 'timetrial[translation]'"
-        ) from None
-    return BLEU

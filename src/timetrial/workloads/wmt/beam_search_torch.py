@@ -23,7 +23,7 @@ class NextToken(Protocol):
         """Take the newest token of every row (rows,), int64, and return logits (rows, vocabulary)."""
 
     def select(self, rows: Tensor) -> None:
-        """Let row i go on from what was row `rows[i]`."""
+        """Let row i go on from what was row `rows[i]`; a sentence whose search is over has no rows any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +49,29 @@ def beam_search(
     max_length: int,
     end: int,
     device: torch.device,
+    only_best: bool = False,
 ) -> Beams:
     """Search the likeliest token sequences of at most `max_length` tokens, a 0 in front included.
 
-    A sentence with no finished hypothesis in the end gives its unfinished ones. Stops early when, for all
-    sentences, no live hypothesis can still beat the worst finished one.
+    A sentence with no finished hypothesis in the end gives its unfinished ones. A sentence's search stops early when
+    no live hypothesis of it can still beat its worst finished one. The reference goes on until that is so for all
+    sentences, to the same result: nothing that it finds for the sentence meanwhile is good enough to be kept.
+    With `only_best` it stops when none can beat the best one any more: only `Beams.best` is sure to be the same then.
     """
     search = _Search((sentences, beams), length_penalty=length_penalty, max_length=max_length, end=end, device=device)
+    mark = -1 if only_best else 0
     for step in range(max_length - 1):
         logits = next_token(search.newest(step))
         rows = search.extend(step, torch.log_softmax(logits.float(), dim=-1))
-        if search.is_over():
+        rows = search.close(rows, mark)
+        if len(rows) == 0:
             break
         next_token.select(rows)
     return search.result()
 
 
 class _Search:
-    """The live and the finished hypotheses of every sentence, each sorted from worst to best."""
+    """The live and the finished hypotheses of the sentences still open, each sorted from worst to best."""
 
     def __init__(
         self, shape: tuple[int, int], *, length_penalty: float, max_length: int, end: int, device: torch.device
@@ -81,7 +86,8 @@ class _Search:
         self._finished = torch.zeros_like(self._live)
         self._finished_scores = torch.full(shape, _WORST, device=device)
         self._is_finished = torch.zeros(shape, dtype=torch.bool, device=device)
-        self._first_rows = torch.arange(sentences, device=device)[:, None] * self._beams
+        self._open = torch.arange(sentences, device=device)
+        self._found = Beams(torch.zeros_like(self._live), torch.zeros_like(self._finished_scores))
 
     def newest(self, step: int) -> Tensor:
         """Return the token at position `step` of every live beam, (sentences x beams,)."""
@@ -101,19 +107,36 @@ class _Search:
         self._keep_finished(candidates, totals / self._penalty(step + 1) + ends.logical_not() * _WORST, ends)
         return self._keep_live(candidates, totals + ends * _WORST, parents)
 
-    def is_over(self) -> bool:
-        """Tell whether, for all sentences, no live beam can end up better than the worst finished one."""
+    def close(self, rows: Tensor, mark: int) -> Tensor:
+        """Put aside the sentences whose live beams cannot end up better than the finished one of rank `mark`.
+
+        0 is the worst, -1 the best. Takes what `extend` returned and returns it without their rows.
+        """
         best_possible = self._live_log_probs[:, -1] / self._penalty(self._max_length)
-        worst_finished = self._finished_scores.where(self._is_finished, _WORST).amin(dim=1)
-        return bool((worst_finished > best_possible).all())
+        # Sorted from worst to best, and a slot that holds no finished hypothesis has a score of about -1e7.
+        is_over = self._finished_scores[:, mark] > best_possible
+        if not is_over.any():
+            return rows
+        self._store(is_over)
+        left = is_over.logical_not().nonzero()[:, 0]
+        self._open = self._open[left]
+        self._live, self._live_log_probs = self._live[left], self._live_log_probs[left]
+        self._finished, self._finished_scores = self._finished[left], self._finished_scores[left]
+        self._is_finished = self._is_finished[left]
+        return rows.view(-1, self._beams)[left].flatten()
 
     def result(self) -> Beams:
         """Return the finished beams of sentences that have any, and the live ones of the others."""
-        any_finished = self._is_finished.any(dim=1)
-        return Beams(
-            self._finished.where(any_finished[:, None, None], self._live),
-            self._finished_scores.where(any_finished[:, None], self._live_log_probs),
-        )
+        self._store(self._is_finished.any(dim=1))
+        none_finished = self._is_finished.any(dim=1).logical_not()
+        self._found.sequences[self._open[none_finished]] = self._live[none_finished]
+        self._found.scores[self._open[none_finished]] = self._live_log_probs[none_finished]
+        return self._found
+
+    def _store(self, sentences: Tensor) -> None:
+        """Take the finished beams of some of the open sentences (a mask) as their result."""
+        self._found.sequences[self._open[sentences]] = self._finished[sentences]
+        self._found.scores[self._open[sentences]] = self._finished_scores[sentences]
 
     def _keep_finished(self, candidates: Tensor, scores: Tensor, ends: Tensor) -> None:
         scores = torch.cat([self._finished_scores, scores], dim=1)
@@ -124,7 +147,8 @@ class _Search:
     def _keep_live(self, candidates: Tensor, log_probs: Tensor, parents: Tensor) -> Tensor:
         self._live_log_probs, index = _top_ascending(log_probs, self._beams)
         self._live = _take(candidates, index)
-        return (parents.gather(1, index) + self._first_rows).flatten()
+        first_rows = torch.arange(len(parents), device=parents.device)[:, None] * self._beams
+        return (parents.gather(1, index) + first_rows).flatten()
 
     def _penalty(self, tokens: int) -> float:
         return ((5.0 + tokens) / 6.0) ** self._length_penalty

@@ -8,7 +8,7 @@ import torch
 
 from timetrial.workloads.metrics.bleu import CorpusBleu
 from timetrial.workloads.metrics.sums import SummedEvaluation
-from timetrial.workloads.wmt.workload import END_OF_SENTENCE, PADDING
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, PADDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

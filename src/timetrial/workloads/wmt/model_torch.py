@@ -22,7 +22,7 @@ from timetrial.workloads.wmt.evaluation_torch import WmtEvaluation
 from timetrial.workloads.wmt.incremental_torch import IncrementalDecoder
 from timetrial.workloads.wmt.layers_torch import NORM_EPSILON, DecoderLayer, EncoderLayer
 from timetrial.workloads.wmt.masks_torch import attention_mask
-from timetrial.workloads.wmt.workload import END_OF_SENTENCE
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE
 
 if TYPE_CHECKING:
     from timetrial.api import Batch, Loss
@@ -103,17 +103,19 @@ class WmtTorch(TorchWorkload):
 
     @torch.inference_mode()
     def translate(self, model: nn.Module, sources: Tensor) -> Tensor:
-        """Return the best translation of each source (n, tokens), int64, as (n, max_length - 1) token ids."""
+        """Return the best translation of each source (n, tokens), int64, as token ids (n, longest_sentence)."""
         # Not checked by isinstance: a compiled model is a wrapper that hands attributes on.
         decoder = IncrementalDecoder(cast("Transformer", model), sources)
+        longest = min(self.config.max_length, 1 + self.config.longest_sentence)  # with the 0 in front
         found = beam_search(
             decoder,
             sentences=len(sources),
             beams=self.config.beams,
             length_penalty=self.config.length_penalty,
-            max_length=self.config.max_length,
+            max_length=longest,
             end=END_OF_SENTENCE,
             device=sources.device,
+            only_best=True,
         )
         return found.best()
 

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads.base import HostBatch, Workload
+from timetrial.workloads.base import HostBatch, Split, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
+from timetrial.workloads.generated import Generated
+from timetrial.workloads.sources import ArrayData
+from timetrial.workloads.wmt.generator import MINI, TINY, generate
+from timetrial.workloads.wmt.preprocessing import evaluation_rows, pack, short_pairs
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, FIRST_PIECE, PADDING
 
 if TYPE_CHECKING:
     from timetrial.workloads.wmt.model_torch import WmtTorch
 
 Detokenize: TypeAlias = Callable[[list[int]], str]
 """Maps the token ids of one sentence, its end-of-sentence token included, to text."""
-
-PADDING = 0
-"""Token id of padding, and of unknown pieces (spec: workloads/wmt.md, 8.3)."""
-END_OF_SENTENCE = 2
-"""Token id that ends every sentence; 1 would begin one and is not used."""
-_FIRST_WORD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class WmtConfig:
     """Layers of the encoder, and as many of the decoder."""
     max_length: int
     """Tokens of a row of a batch, and positions that exist."""
+    longest_sentence: int
+    """Tokens of a sentence, its end included: pairs with a longer one are left out, and no translation is longer."""
     dropout: float = 0.1
     """Rate at every site, where a call does not say otherwise."""
     pre_norm: bool = True
@@ -59,38 +61,101 @@ class WmtConfig:
     """What BLEU compares: detokenised text, or the token ids written as words (no text exists at that preset)."""
 
 
+EVALUATED: dict[str, dict[Split, int]] = {
+    "mini": {"train": 24, "validation": 160, "test": 48},
+    "tiny": {"train": 16, "validation": 32, "test": 16},
+}
+"""Pairs of an evaluation by preset and split."""
+
+
 class Wmt(Workload[WmtConfig]):
     """5.9 million sentence pairs, Transformer of 133,521,408 parameters, BLEU of a beam search with 4 beams."""
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
-        "full": WmtConfig(vocabulary=32_000, width=1024, heads=16, feed_forward=1024, layers=6, max_length=256),
+        "full": WmtConfig(
+            vocabulary=32_000,
+            width=1024,
+            heads=16,
+            feed_forward=1024,
+            layers=6,
+            max_length=256,
+            longest_sentence=256,
+        ),
         "mini": WmtConfig(
             vocabulary=1000,
-            width=96,
+            width=80,
             heads=4,
             feed_forward=128,
             layers=2,
             max_length=32,
+            longest_sentence=14,
+            beams=2,
+        ),
+        "tiny": WmtConfig(
+            vocabulary=64,
+            width=16,
+            heads=2,
+            feed_forward=16,
+            layers=1,
+            max_length=12,
+            longest_sentence=12,
             text="token_ids",
         ),
-        "tiny": WmtConfig(vocabulary=32, width=16, heads=2, feed_forward=16, layers=1, max_length=12, text="token_ids"),
     }
-    batch_sizes = {"mini": 14, "tiny": 8}
-    """A step takes 33 ms at `mini`, of which AdamW 2.9, and 3.0 ms at `tiny`. With the sketch's width of 128 (spec:
-    mini_suite.md) AdamW took 11 % of a step of 37 ms.
-    """
+    batch_sizes = {"mini": 12, "tiny": 8}
+    """A step takes 20 ms at `mini` without dropout, of which AdamW 1.9, and 30 ms with a rate of 0.1."""
     variants = {
         "post_ln": lambda config: replace(config, pre_norm=False),
         "attention_temp": lambda config: replace(config, attention_temperature=4.0),
         "glu_tanh": lambda config: replace(config, activation="tanh", gated=True),
     }
 
+    datasets = {
+        "mini": Generated(
+            name="wmt-mini",
+            sha256="9e1d362d402c58213f4a4db1aa9d5be1a3bc236bbba44fe34536afd000b3928a",
+            generate=partial(generate, MINI),
+        ),
+        "tiny": Generated(
+            name="wmt-tiny",
+            sha256="b22dd51c87b2f21e22e10d931ab1931c0460fcc73b3f072734290a8d46881252",
+            generate=partial(generate, TINY),
+        ),
+    }
+
     def torch(self) -> WmtTorch:
-        """Return the PyTorch half; at presets with text, its evaluation needs a detokeniser (see `WmtTorch`)."""
+        """Return the PyTorch half; at `full` its evaluation needs a detokeniser (see `WmtTorch`)."""
         from timetrial.workloads.wmt.model_torch import WmtTorch
 
-        return WmtTorch(self.config, detokenize=ids_as_words if self.config.text == "token_ids" else None)
+        return WmtTorch(self.config, detokenize=self._detokenizer())
+
+    def _detokenizer(self) -> Detokenize | None:
+        if self.config.text == "token_ids":
+            return ids_as_words
+        if self.preset not in self.datasets:
+            return None
+        from timetrial.workloads.wmt.tokenizer import mini_tokenizer  # a library that only text needs
+
+        return mini_tokenizer().decode
+
+    def data_from(self, arrays: HostBatch) -> ArrayData:
+        """Return the pairs without long sentences: for training packed into rows, once and for all, as examples.
+
+        Evaluations take the first pairs of a split. Packing again in each epoch would give the rows of an epoch
+        another number, so that no step's batch could be had without packing all epochs before it.
+        """
+        pairs = {split: self._pairs(arrays, split) for split in EVALUATED[self.preset]}
+        evaluated = {
+            split: {side: tokens[:count] for side, tokens in pairs[split].items()}
+            for split, count in EVALUATED[self.preset].items()
+        }
+        train = pack(pairs["train"], self.config.max_length)
+        return ArrayData(train, evaluated, prepare=evaluation_rows, augment=lambda packed, random: packed)
+
+    def _pairs(self, arrays: HostBatch, split: Split) -> HostBatch:
+        pairs = {side: arrays[f"{split}_{side}"] for side in ("inputs", "targets")}
+        return short_pairs(pairs, self.config.longest_sentence)
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be; rows of an evaluation are not packed."""
@@ -128,7 +193,7 @@ class Wmt(Workload[WmtConfig]):
     def _packed_pairs(self, side: str, random: np.random.Generator, rows: int) -> HostBatch:
         """Fill rows with a sentence, a second sentence and maybe some padding."""
         length = self.config.max_length
-        tokens = random.integers(_FIRST_WORD, self.config.vocabulary, size=(rows, length))
+        tokens = random.integers(FIRST_PIECE, self.config.vocabulary, size=(rows, length))
         first = random.integers(1, length - 1, size=(rows, 1))
         end = random.integers(first + 1, length + 1)
         column = np.arange(length)
