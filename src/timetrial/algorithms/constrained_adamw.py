@@ -128,7 +128,7 @@ class ConstrainedAdamW(ScheduledGradientDescent):
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return the optimizer of this file, what is no matrix in a group without constraints."""
         parameters = [each for each in task.model.parameters() if each.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [each for each in parameters if each.ndim > 1]},
             {"params": [each for each in parameters if each.ndim < 2], "bound": None},
         ]

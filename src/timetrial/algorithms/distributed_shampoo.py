@@ -220,7 +220,10 @@ class DistributedShampoo(ScheduledGradientDescent):
         parameters = [each for each in task.model.parameters() if each.requires_grad]
         long = [each for each in parameters if max(each.shape, default=1) >= GRAFTED_ONLY_FROM]
         others = [each for each in parameters if max(each.shape, default=1) < GRAFTED_ONLY_FROM]
-        groups = [{"params": others}, {"params": long, "precondition": False, "block_size": None, "merge": False}]
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {"params": long, "precondition": False, "block_size": None, "merge": False},
+        ]
         return ShampooOptimizer(
             [group for group in groups if group["params"]],
             lr=hyperparameters.learning_rate,

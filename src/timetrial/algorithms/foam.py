@@ -11,10 +11,10 @@ refresh, with eigenvalues l and eigenvectors Q, p = 4 for a matrix, and a dampin
     P = Q diag((l + e)^(-1/p)) Q^T        in the place of Shampoo's roots
 
 Stated by the source: h, the rule for the damping, and that passing a ceiling makes for a refresh. Reconstructed (spec:
-algorithms/foam.md): S - S_0 is the undamped drift (`literal_drift=True` takes the formula by the letter, S - S_0 - e I);
-e is in units of the mean of l; the values of e_0, tau and the ceiling; a refresh after 500 steps at the latest; the
-drift is measured every 10 steps. Momentum, grafting, blocks and the first 100 steps are Distributed Shampoo's. Hidden
-matrices and convolutions only; NAdamW on the others.
+algorithms/foam.md): S - S_0 is the undamped drift (by the letter it is S - S_0 - e I: `literal_drift=True`); e is in
+units of the mean of l; the values of e_0, tau and the ceiling; a refresh after 500 steps at the latest; the drift is
+measured every 10 steps. Momentum, grafting, blocks and the first 100 steps are Distributed Shampoo's. Hidden matrices
+and convolutions only; NAdamW on the others.
 
 Memory: Shampoo's, eigenvectors and eigenvalues: for a square block 8 floats a parameter. Work: Shampoo's; at each
 measurement 6 (m^3 + n^3) flops for an m x n block; eigendecompositions only when they are due.

@@ -164,7 +164,7 @@ class SOAP(ScheduledGradientDescent):
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return the optimizer of this file, embeddings in a group whose rows are not rotated."""
         routes = route(task)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [*routes.hidden, *routes.output, *routes.vectors]},
             {"params": routes.embeddings, "axes": (1,)},
         ]

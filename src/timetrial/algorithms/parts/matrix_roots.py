@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+LinAlgError: type[RuntimeError] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # not in its stubs
+
 
 def inverse_root(matrices: Tensor, root: float, *, previous: Tensor, eps: float = 0.0) -> Tensor:
     """Return `(M + eps I)^(-1/root)` of each positive semidefinite matrix in a batch (n, d, d).
@@ -35,8 +37,8 @@ def newton_inverse_root(
 
         T = ((p + 1) I - M) / p;    H <- H T;    M <- T^p M
 
-    until all |M - I| are below `tolerance` or none comes nearer. Where the error that is left exceeds `accept`, the
-    matrix keeps its `previous` root. Sources: Guo and Higham 2006; Anil et al. 2020 (arXiv 2002.09018).
+    until all |M - I| are below `tolerance`, or the largest grows by a fifth. Where the error that is left exceeds
+    `accept`, the matrix keeps its `previous` root. Sources: Guo and Higham 2006; Anil et al. 2020 (arXiv 2002.09018).
     """
     identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
     scale = (1 + root) / (2 * torch.linalg.matrix_norm(matrices, keepdim=True))
@@ -46,10 +48,10 @@ def newton_inverse_root(
         t = ((root + 1) * identity - m) / root
         next_m, next_h = torch.linalg.matrix_power(t, root) @ m, h @ t
         next_error = _distance(next_m, identity)
-        better = next_error < error
-        m, h = torch.where(better, next_m, m), torch.where(better, next_h, h)
-        error = torch.where(better, next_error, error)
-        if not bool((better & (error >= tolerance)).any()):
+        going = (error >= tolerance) & (next_error < 1.2 * error)
+        m, h = torch.where(going, next_m, m), torch.where(going, next_h, h)
+        error = torch.where(going, next_error, error)
+        if not bool(going.any()):
             break
     return finite_or(torch.where(error <= accept, h, previous), previous)
 
@@ -60,8 +62,8 @@ def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     Where the solver fails it is tried in float64 and matrix by matrix; what fails still is NaN.
     """
     try:
-        return torch.linalg.eigh(matrices)  # type: ignore[return-value]  # a named tuple of the two
-    except torch.linalg.LinAlgError:
+        return torch.linalg.eigh(matrices)
+    except LinAlgError:
         pairs = [_eigh_in_double(matrix) for matrix in matrices]
     return torch.stack([values for values, _ in pairs]), torch.stack([vectors for _, vectors in pairs])
 
@@ -81,7 +83,7 @@ def largest_eigenvalue(matrices: Tensor, steps: int = 100) -> Tensor:
 def _eigh_in_double(matrix: Tensor) -> tuple[Tensor, Tensor]:
     try:
         values, vectors = torch.linalg.eigh(matrix.double())
-    except torch.linalg.LinAlgError:
+    except LinAlgError:
         return matrix.new_full(matrix.shape[:1], torch.nan), torch.full_like(matrix, torch.nan)
     return values.to(matrix.dtype), vectors.to(matrix.dtype)
 
