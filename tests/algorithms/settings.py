@@ -10,7 +10,15 @@ PLAIN: dict[str, Any] = {"weight_decay": 0.0, "warmup_factor": 0.05}
 
 SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "caspr": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # A bound that no optimum touches, as no decay moves the others'.
+    "constrained_adamw": ({"warmup_factor": 0.05, "learning_rate": 0.05, "bound": 100.0}, 1e-6),
+    # Statistics over 50 steps rather than 223, of 600.
+    "distributed_shampoo": ({**PLAIN, "learning_rate": 0.1, "one_minus_beta2": 0.02}, 1e-6),
+    "foam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nesterov": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
+    "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
+    "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
 }

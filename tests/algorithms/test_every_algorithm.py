@@ -51,7 +51,8 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(7, 8)
-        self.convolution = nn.Conv1d(8, 8, 3, padding=1)
+        # Without a bias: before a batch norm its gradient is nothing but rounding.
+        self.convolution = nn.Conv1d(8, 8, 3, padding=1, bias=False)
         self.norm = nn.LayerNorm(8)
         self.batch_norm = nn.BatchNorm1d(8)
         self.hidden = nn.Linear(8, 16)

@@ -21,6 +21,12 @@ _BUILT_IN = {
     "nesterov": "timetrial.algorithms.nesterov:Nesterov",
     "adamw": "timetrial.algorithms.adamw:AdamW",
     "nadamw": "timetrial.algorithms.nadamw:NAdamW",
+    "distributed_shampoo": "timetrial.algorithms.distributed_shampoo:DistributedShampoo",
+    "caspr": "timetrial.algorithms.caspr:CASPR",
+    "soap": "timetrial.algorithms.soap:SOAP",
+    "psgd_kron": "timetrial.algorithms.psgd_kron:PSGDKron",
+    "foam": "timetrial.algorithms.foam:FOAM",
+    "constrained_adamw": "timetrial.algorithms.constrained_adamw:ConstrainedAdamW",
 }
 
 ENTRY_POINT_GROUP = "timetrial.submissions"

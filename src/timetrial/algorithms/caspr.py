@@ -1,0 +1,181 @@
+"""CASPR adaptive: a matrix whitened on the left, then on the right what is left of it; NAdam's length is grafted on.
+
+Duvvuri et al., "Combining axes preconditioners through Kronecker approximation for deep learning", ICLR 2024, in the
+sequential two-sided form that was submitted to AlgoPerf. For an m x n block of gradient G, P_L = P_R = I at first:
+
+    c = tr(P_L (L + 1e-6 I) P_L) / m, clipped, in the step after a refresh; else 1
+    L <- b2 L + (1 - b2) G G^T                        (from 1e-6 I)
+    A = G^T P_L;    R <- b2 c R + (1 - b2) A A^T / m    (from I)
+    at step 101 and every 20 steps from there:  P_L = L^(-1/2), P_R = R^(-1/2)
+    m <- b1 m + (1 - b1) G;    v <- b2 v + (1 - b2) G^2
+    f = (b1 m + (1 - b1) G) / (1 - b1^t);    a = f / (sqrt(v / (1 - b2^t)) + 1e-8)
+    d = P_L f P_R, scaled to the norm of a over the whole tensor;    before step 101: d = a
+    W <- W - r (d + decay W)
+
+Roots are taken of statistics divided by their mean eigenvalue, with a ridge of 1e-6 times the largest one.
+Convolutions are seen as matrices (out, in times the window) and matrices are cut into blocks of at most 1024; tensors
+of one axis, and those with an axis longer than 40000, follow NAdam alone.
+
+Reconstructed rather than stated (spec: algorithms/caspr.md): c's ridge of 1e-6 and its range [0.01, 100]. The
+submission's nested cosine is replaced by the plain one. Its coupled Newton iteration finds the roots on accelerators;
+on a CPU an eigendecomposition finds the same ones sooner.
+
+Memory: m, v, L, R, P_L, P_R: for a square block 6 floats a parameter. Work: as Distributed Shampoo's and one product
+more, 8 m^2 n + 4 m n^2 + 2 m n^2 flops a step; roots every 20 steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from timetrial.algorithms.nadamw import NAdamW, NAdamWOptimizer
+from timetrial.algorithms.parts.blocks import BlockOptimizer, identities, matrix_shape, move_axis_gram
+from timetrial.algorithms.parts.list_optimizer import adam_denominator, adam_moments
+from timetrial.algorithms.parts.matrix_roots import inverse_root, largest_eigenvalue, newton_inverse_root
+from timetrial.algorithms.parts.routing import OptimizerChain
+from timetrial.api import Hyperparameters, SearchSpace, Task
+
+LONGEST = 40_000
+"""Tensors with a longer axis follow NAdam (spec: algorithms/caspr.md)."""
+
+_RIDGE = 1e-6
+
+
+class CASPROptimizer(BlockOptimizer):
+    """The update rule above, for weights of two or more axes."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        block_size: int = 1024,
+        frequency: int = 20,
+        start: int = 101,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            weight_decay=weight_decay,
+            block_size=block_size,
+            frequency=frequency,
+            start=start,
+        )
+
+    def update(self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]) -> None:
+        """Move the weights of a group; see `ListOptimizer.update`."""
+        step, (beta1, beta2) = group["step"], group["betas"]
+        blocks = self.gather_gradients(group)
+        self._move_statistics(group, blocks)
+        if _refreshes(group, step):
+            self._refresh_roots(group)
+
+        first, second = self.kept_zeros(group, "first", blocks), self.kept_zeros(group, "second", blocks)
+        adam_moments(first, second, blocks, beta1, beta2)
+        filtered = torch._foreach_lerp(first, blocks, 1 - beta1)
+        torch._foreach_div_(filtered, 1 - beta1**step)
+        nadam = torch._foreach_div(filtered, adam_denominator(second, beta2, step, 1e-8))
+        updates = self.scatter_updates(group, nadam)
+        if step >= group["start"]:
+            roots = zip(self._roots(group, "left"), self._roots(group, "right"), strict=True)
+            whitened = [left @ batch @ right for batch, (left, right) in zip(filtered, roots, strict=True)]
+            norms = torch._foreach_norm(updates)
+            updates = self.scatter_updates(group, whitened)
+            torch._foreach_div_(norms, [norm.clamp_min(1e-30) for norm in torch._foreach_norm(updates)])
+            updates = list(torch._foreach_mul(updates, norms))
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(weights, updates, alpha=-group["lr"])
+
+    def _move_statistics(self, group: dict[str, Any], blocks: list[Tensor]) -> None:
+        beta2 = group["betas"][1]
+        after_refresh = _refreshes(group, group["step"] - 1)
+        sides = zip(self._statistics(group, "left"), self._statistics(group, "right"), strict=True)
+        for batch, root, (left, right) in zip(blocks, self._roots(group, "left"), sides, strict=True):
+            rows = batch.shape[1]
+            if after_refresh:
+                # tr(P (L + ridge I) P) of symmetric P and L, without the products.
+                trace = ((root @ left) * root).sum(dim=(1, 2), keepdim=True)
+                ridge = _RIDGE * root.square().sum(dim=(1, 2), keepdim=True)
+                right.mul_(((trace + ridge) / rows).clamp(0.01, 100.0))
+            move_axis_gram(left, batch, 0, beta2)
+            move_axis_gram(right, root @ batch / rows**0.5, 1, beta2)
+
+    def _refresh_roots(self, group: dict[str, Any]) -> None:
+        for side in ("left", "right"):
+            roots = self._roots(group, side)
+            for index, statistic in enumerate(self._statistics(group, side)):
+                roots[index] = _inverse_square_root(statistic, previous=roots[index])
+
+    def _statistics(self, group: dict[str, Any], side: str) -> list[Tensor]:
+        scale = _RIDGE if side == "left" else 1.0
+        return self.kept(group, f"{side} statistics", lambda: [scale * each for each in self._identities(group, side)])
+
+    def _roots(self, group: dict[str, Any], side: str) -> list[Tensor]:
+        return self.kept(group, f"{side} roots", lambda: self._identities(group, side))
+
+    def _identities(self, group: dict[str, Any], side: str) -> list[Tensor]:
+        like = group["params"][0]
+        return [identities(n, m if side == "left" else k, like) for n, m, k in self.layout(group).shapes]
+
+
+def _refreshes(group: dict[str, Any], step: int) -> bool:
+    return step >= group["start"] and (step - group["start"]) % group["frequency"] == 0
+
+
+def _inverse_square_root(statistics: Tensor, *, previous: Tensor) -> Tensor:
+    mean = statistics.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None]
+    scaled = statistics / mean
+    ridge = _RIDGE * largest_eigenvalue(scaled)
+    ridged = scaled + ridge * torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device)
+    if ridged.device.type == "cpu":
+        root = inverse_root(ridged, 2, previous=previous * mean.sqrt())
+    else:
+        root = newton_inverse_root(ridged, 2, previous=previous * mean.sqrt())
+    return root / mean.sqrt()
+
+
+_NAMES = (
+    "dropout_rate",
+    "label_smoothing",
+    "learning_rate",
+    "one_minus_beta1",
+    "beta2",
+    "weight_decay",
+    "warmup_factor",
+)
+_SUBMITTED = (
+    (0.0, 0.1, 1.308209823469072e-3, 0.02686663061, 0.9981232922116359, 0.16375311233774334, 0.1),
+    (0.0, 0.2, 8.445074561975979e-4, 0.11042418465, 0.9978504782314613, 0.08135402759553023, 0.05),
+    (0.0, 0.0, 1.308209823469072e-3, 0.02686663061, 0.9981232922116359, 0.16375311233774334, 0.1),
+    (0.0, 0.0, 4.958460849689891e-3, 0.13625575743, 0.6291854735396584, 0.1147386261512052, 0.02),
+    (0.1, 0.0, 1.7486387539278373e-3, 0.06733926164, 0.9955159689799007, 0.08121616522670176, 0.02),
+)
+
+
+class CASPR(NAdamW):
+    """CASPR adaptive on tensors of two or more axes, NAdamW on the others; linear warm-up and cosine decay to zero."""
+
+    # The five points of the NAdamW baseline (spec: algorithms/nadamw_and_adam_family.md, 2), as it was submitted.
+    search_space = SearchSpace.from_points([dict(zip(_NAMES, point, strict=True)) for point in _SUBMITTED])
+    # The fifth, which is the self-tuning NAdamW baseline: CASPR was not entered there.
+    hyperparameters = dict(zip(_NAMES, _SUBMITTED[4], strict=True))
+
+    def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+        """Return CASPR for the matrices, NAdamW for what is no matrix or too long."""
+        parameters = [each for each in task.model.parameters() if each.requires_grad]
+        matrices = [each for each in parameters if each.ndim > 1 and max(matrix_shape(each.shape)) <= LONGEST]
+        chosen = set(matrices)
+        options = {
+            "lr": hyperparameters.learning_rate,
+            "betas": (1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+            "weight_decay": hyperparameters.weight_decay,
+        }
+        builders = ((CASPROptimizer, matrices), (NAdamWOptimizer, [each for each in parameters if each not in chosen]))
+        return OptimizerChain(build(weights, **options) for build, weights in builders if weights)
