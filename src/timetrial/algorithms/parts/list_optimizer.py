@@ -39,7 +39,7 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
             if weights:
                 group["step"] += 1
                 for part in self._parts(weights):
-                    self.update(group, part, [weight.grad for weight in part])
+                    self.update(group, part, [weight.grad for weight in part if weight.grad is not None])
         return loss
 
     def _parts(self, weights: list[Tensor]) -> list[list[Tensor]]:
