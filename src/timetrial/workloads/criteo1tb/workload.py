@@ -126,7 +126,7 @@ class Criteo1tb(Workload[CriteoConfig]):
     datasets = {
         "mini": Generated(
             name="criteo1tb-mini",
-            sha256="9a186a3102ef1afb275a510463282ac362f9a21ee0ce88dae7c845fb8bb4fa1f",
+            sha256="90f3e176ece6b8d333d06dca021b5a13fef0df8a5dda94630f70b2dbbb78599a",
             generate=partial(generate, MINI),
         ),
         "tiny": Generated(
