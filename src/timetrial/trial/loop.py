@@ -100,7 +100,7 @@ class Trial:
 
     def look_ahead(self) -> None:
         """See whether the trial is over, and if not, where to pause next."""
-        self.over = self.complete or self.budget_is_spent() or self.targets_are_reached()
+        self.over = self.complete or self.budget_is_spent() or self.targets_are_reached() or self.is_lost()
         period = self.plan.workload.evaluation_period
         self.pause_step = self.plan.max_steps or math.inf
         pause_time = self.plan.budget
@@ -130,6 +130,12 @@ class Trial:
             return False
         needs_test = self.plan.protocol.stop_when == "both_targets" and self.plan.workload.test_target is not None
         return not needs_test or self.time_to("test") is not None
+
+    def is_lost(self) -> bool:
+        """Whether a run that is no race has come to NaN, where it will stay; a race's budget is its own to spend."""
+        if self.plan.race or not self.evaluations:
+            return False
+        return any(math.isnan(value) for name, value in self.evaluations[-1].items() if name.startswith("validation/"))
 
     def time_to(self, split: str) -> float | None:
         """Return the submission time of the first evaluation that reached the split's target, if any did."""

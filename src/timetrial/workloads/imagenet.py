@@ -26,7 +26,7 @@ CHANNELS = 3
 DATASETS = {
     "mini": Generated(
         name="imagenet-mini",
-        sha256="1a8645f908fe6e63822bfe26756f2680bdfe352bef0b3cdec0e121a8d240fa82",
+        sha256="85e14c076b3780a526fc3cd526808a0473dc3798575822e7a2d369067855aecf",
         generate=partial(generate, MINI),
     ),
     "tiny": Generated(

@@ -48,7 +48,7 @@ class ImageSizes:
         return self.shapes * self.textures
 
 
-MINI = ImageSizes(train=4_000, validation=1_200, test=800, pixels=36)
+MINI = ImageSizes(train=4_000, validation=1_200, test=500, pixels=36)
 """23 MB; the ceiling is an accuracy of 0.95."""
 TINY = ImageSizes(train=200, validation=60, test=40, pixels=18, shapes=5, textures=2)
 
