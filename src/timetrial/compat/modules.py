@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -31,38 +31,72 @@ _OFFERED = {
 class PublicModules:
     """A context in which the public names can be imported; what else bore them is back afterwards.
 
-    Entering and leaving takes some microseconds: a dictionary is updated, no file is looked for.
+    A training step enters it, so that entering and leaving take a microsecond: names are only put in their place
+    when somebody imports one.
     """
 
     def __init__(self, finder: MetaPathFinder | None = None) -> None:
         """Take a finder for further names, to be asked last."""
-        self._finder = finder
+        self._names = _Names()
+        self._finders = [self._names] if finder is None else [self._names, finder]
         self._depth = 0
-        self._before: dict[str, ModuleType | None] = {}
 
     def __enter__(self) -> PublicModules:
         self._depth += 1
         if self._depth == 1:
-            modules = _modules()
-            self._before = {name: sys.modules.get(name) for name in modules}
-            sys.modules.update(modules)
-            if self._finder is not None:
-                sys.meta_path.append(self._finder)
+            self._names.hide_others()
+            sys.meta_path[:0] = self._finders
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._depth -= 1
-        if self._depth:
-            return
-        if self._finder is not None:
-            sys.meta_path.remove(self._finder)
-        for name, module in self._before.items():
-            if module is None:
+        if self._depth == 0:
+            for finder in self._finders:
+                sys.meta_path.remove(finder)
+            self._names.withdraw()
+
+
+class _Names(MetaPathFinder, Loader):
+    """Finds the public names, and takes them back."""
+
+    def __init__(self) -> None:
+        self._given: list[str] = []
+        self._others: dict[str, ModuleType] = {}
+
+    def hide_others(self) -> None:
+        """Put aside what else is imported under the packages' names."""
+        for package in _PACKAGES:
+            if package in sys.modules:
+                self._others |= {
+                    name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == package
+                }
+
+    def withdraw(self) -> None:
+        """Make the names unknown again, and give back what was put aside."""
+        if self._given or self._others:
+            for name in self._given:
                 sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
+            self._given.clear()
+            sys.modules.update(self._others)
+            self._others.clear()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a public name's module comes from: from here."""
+        if fullname.partition(".")[0] not in _PACKAGES or fullname not in _modules():
+            return None
+        self._given.append(fullname)
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module that stands for the name."""
+        return _modules()[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing: the module has run under its own name."""
 
 
 class OwnFolder(MetaPathFinder):

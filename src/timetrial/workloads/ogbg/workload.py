@@ -136,10 +136,11 @@ class Ogbg(Workload[OgbgConfig]):
         nodes = edges = 0
         while True:
             graph = self._random_graph(random)
-            nodes, edges = nodes + len(graph.nodes), edges + len(graph.edges)
-            if not budget.fits(len(graphs) + 1, nodes, edges):
+            if budget.fits(len(graphs) + 1, nodes + len(graph.nodes), edges + len(graph.edges)):
+                nodes, edges = nodes + len(graph.nodes), edges + len(graph.edges)
+                graphs.append(graph)
+            elif graphs:  # alone, one above the average would fit no batch of one: another is drawn
                 return padded_batch(graphs, budget)
-            graphs.append(graph)
 
     def _random_graph(self, random: np.random.Generator) -> Graph:
         """Return a tree with a few rings, of half to one and a half times the average size; 60 % unlabelled."""
