@@ -17,8 +17,17 @@ from typing import Any
 
 from torch import Tensor
 
-from timetrial.algorithms.nadamw import NAdamW
-from timetrial.api import Batch, Hyperparameters, Task, TrainingComplete, horizon, warmup_cosine, warmup_steps
+from timetrial.algorithms.nadamw import NAdamWOptimizer
+from timetrial.api import (
+    Batch,
+    Hyperparameters,
+    ScheduledGradientDescent,
+    Task,
+    TrainingComplete,
+    horizon,
+    warmup_cosine,
+    warmup_steps,
+)
 
 _NAMES = (
     "learning_rate",
@@ -36,10 +45,9 @@ _RUNS = (
 )
 
 
-class NAdamWSequential(NAdamW):
+class NAdamWSequential(ScheduledGradientDescent):
     """Three runs in one; the hyperparameters of each carry its number: `learning_rate_1`, ..."""
 
-    search_space = None
     hyperparameters = {
         f"{name}_{number}": value
         for number, run in enumerate(_RUNS, start=1)
@@ -61,6 +69,15 @@ class NAdamWSequential(NAdamW):
         self.initial = {name: value.detach().clone() for name, value in task.model.state_dict().items()}
         self.run = 0
         super().setup(task, self._runs[0])
+
+    def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> NAdamWOptimizer:
+        """Return NAdamW's optimizer, for one run."""
+        return NAdamWOptimizer(
+            task.model.parameters(),
+            lr=hyperparameters.learning_rate,
+            betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+            weight_decay=hyperparameters.weight_decay,
+        )
 
     def step(self, task: Task, batch: Batch) -> None:
         """Train one step of the run that it is time for; the last one ends the training."""
