@@ -24,19 +24,19 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "adafactor": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "adam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "adam_mini": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
-    "adamg": ({"horizon_factor": 1.0}, 1e-6),
+    "adamg": ({"horizon_factor": 1.0}, 0.15),  # the rate falls as 1 / sqrt(t) by itself: a gap of that order
     "ademamix": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "cautious_nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "cyclic_nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "generalized_adam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "lamb": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "linear_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
-    "lion": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
-    "mars_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
-    "nadamp": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "lion": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # sign steps: as near as the last rates are small
+    "mars_adamw": ({**PLAIN, "learning_rate": 0.05, "vector_learning_rate": 0.05, "vector_weight_decay": 0.0}, 1e-6),
+    "nadamp": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # p = 1.5: steps grow as gradients shrink
     "nadamw_baseline": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nadamw_sequential": ({"learning_rate_1": 0.05, "weight_decay_1": 0.0}, 1e-6),
     "sam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
-    "sophia_g": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "sophia_g": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # nothing to draw labels for: sign steps near the end
     "wsd_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
 }
