@@ -180,3 +180,23 @@ def test_sophia_draws_targets_from_the_predictions() -> None:
     assert float(laplacian.abs().mean()) == pytest.approx(1.0, abs=0.05)
     assert float(laplacian.mean()) == pytest.approx(0.0, abs=0.05)
     assert draw_targets(LossType.CTC_LOSS, logits, {"targets": logits}) is logits
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_rule_looks_at_each_tensor_alone(name: str) -> None:
+    """All tensors in one optimizer, or an optimizer for each: on a CPU, lists may be updated in parts."""
+    torch.manual_seed(0)
+    shapes = ((3, 4), (5,), (), (2, 3, 2), (3, 4))
+    if name == "adam_mini_row":
+        shapes = ((3, 4), (5, 2), (2, 3, 2), (3, 4), (1, 1))  # rows need two axes
+    together = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    apart = [weight.detach().clone().requires_grad_() for weight in together]
+    optimizers = [VECTORS[name](together), *(VECTORS[name]([weight]) for weight in apart)]
+    for _ in range(3):
+        for weight, twin in zip(together, apart, strict=True):
+            weight.grad = torch.randn_like(weight)
+            twin.grad = weight.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for weight, twin in zip(together, apart, strict=True):
+        torch.testing.assert_close(weight, twin, rtol=1e-12, atol=1e-12)

@@ -36,6 +36,8 @@ _TINY = 1e-30
 class AdafactorOptimizer(ListOptimizer):
     """The update rule above."""
 
+    tensorwise = True
+
     def __init__(
         self,
         params: Iterable[Tensor],

@@ -35,6 +35,8 @@ _GAINS = (ParameterKind.BATCH_NORM_SCALE, ParameterKind.LAYER_NORM_SCALE)
 class AdamMiniOptimizer(ListOptimizer):
     """The update rule above; a group's `blocks` are "rows", "tensors" or "entries"."""
 
+    tensorwise = True
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],

@@ -37,6 +37,8 @@ _LEAST_SHARE = 1e-3
 class CautiousAdamW(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
+    tensorwise = True
+
     def __init__(
         self,
         params: Iterable[Tensor],

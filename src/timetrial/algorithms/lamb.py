@@ -29,6 +29,8 @@ from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_unifor
 class LAMBOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
+    tensorwise = True
+
     def __init__(
         self,
         params: Iterable[Tensor],

@@ -30,6 +30,8 @@ from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace
 class MARSAdamWOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time; `clip` is the bound on |c|, None for none."""
 
+    tensorwise = True
+
     def __init__(
         self,
         params: Iterable[Tensor],
