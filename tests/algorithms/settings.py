@@ -9,16 +9,34 @@ from typing import Any
 PLAIN: dict[str, Any] = {"weight_decay": 0.0, "warmup_factor": 0.05}
 
 SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
+    "adafactor": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "adam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "adam_mini": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "adamg": ({"horizon_factor": 1.0}, 0.15),  # the rate falls as 1 / sqrt(t) by itself: a gap of that order
     "adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "ademamix": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "caspr": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "cautious_nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # A bound that no optimum touches, as no decay moves the others'.
     "constrained_adamw": ({"warmup_factor": 0.05, "learning_rate": 0.05, "bound": 100.0}, 1e-6),
+    "cyclic_nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # Statistics over 50 steps rather than 223, of 600.
     "distributed_shampoo": ({**PLAIN, "learning_rate": 0.1, "one_minus_beta2": 0.02}, 1e-6),
     "foam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "generalized_adam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "lamb": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "linear_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "lion": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # sign steps: as near as the last rates are small
+    "mars_adamw": ({**PLAIN, "learning_rate": 0.05, "vector_learning_rate": 0.05, "vector_weight_decay": 0.0}, 1e-6),
+    "nadamp": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # p = 1.5: steps grow as gradients shrink
     "nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "nadamw_baseline": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "nadamw_sequential": ({"learning_rate_1": 0.05, "weight_decay_1": 0.0}, 1e-6),
     "nesterov": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
     "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "sam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
     "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "sophia_g": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # nothing to draw labels for: sign steps near the end
+    "wsd_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
 }

@@ -24,6 +24,9 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
     cache, which takes half as long (benchmarks/algorithms.py).
     """
 
+    tensorwise: ClassVar[bool] = False
+    """Whether `update` looks at each tensor alone, at its norm for instance, with the same consequence."""
+
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
         super().__init__(params, {"step": 0, **defaults})
 
@@ -44,7 +47,7 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
 
     def _parts(self, weights: list[Tensor]) -> list[list[Tensor]]:
         """Return the list, or on a CPU, for a rule that allows it, neighbours in parts of up to `_PART` numbers."""
-        if not self.elementwise or weights[0].device.type != "cpu":
+        if not (self.elementwise or self.tensorwise) or weights[0].device.type != "cpu":
             return [weights]
         parts: list[list[Tensor]] = [[]]
         size = 0
