@@ -27,6 +27,14 @@ _BUILT_IN = {
     "psgd_kron": "timetrial.algorithms.psgd_kron:PSGDKron",
     "foam": "timetrial.algorithms.foam:FOAM",
     "constrained_adamw": "timetrial.algorithms.constrained_adamw:ConstrainedAdamW",
+    "amuse": "timetrial.algorithms.amuse:Amuse",
+    "lionmuon": "timetrial.algorithms.lionmuon:LionMuon",
+    "modular_norm_descent": "timetrial.algorithms.modular_norm_descent:ModularNormDescent",
+    "muon": "timetrial.algorithms.muon:Muon",
+    "normuon": "timetrial.algorithms.normuon:NorMuon",
+    "scion": "timetrial.algorithms.scion:Scion",
+    "symmetry_compatible": "timetrial.algorithms.symmetry_compatible:SymmetryCompatible",
+    "unconstrained_scion": "timetrial.algorithms.unconstrained_scion:UnconstrainedScion",
 }
 
 ENTRY_POINT_GROUP = "timetrial.submissions"
