@@ -9,6 +9,7 @@ from typing import Any
 PLAIN: dict[str, Any] = {"weight_decay": 0.0, "warmup_factor": 0.05}
 
 SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
+    "amuse": ({**PLAIN, "learning_rate": 0.1}, 1e-2),
     "adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "caspr": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # A bound that no optimum touches, as no decay moves the others'.
@@ -21,4 +22,11 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
     "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "lionmuon": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-3),
+    "modular_norm_descent": ({**PLAIN, "learning_rate": 0.1}, 1e-3),
+    "muon": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-3),
+    "normuon": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-3),
+    "scion": ({"warmup_factor": 0.05, "learning_rate": 0.02}, 1e-3),
+    "symmetry_compatible": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-3),
+    "unconstrained_scion": ({"warmup_factor": 0.05, "learning_rate": 0.02}, 1e-3),
 }

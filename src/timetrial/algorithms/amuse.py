@@ -13,11 +13,10 @@ base iterate z, average x and gradient point y, of which x is evaluated, at step
     x <- (1 - c) x + c z;   y = (1 - b_t) z + b_t x
 
 No schedule: it may be stopped at any time. Stated by the source: all of this, by its public code (the paper's text was
-not at hand). The paper's formulas have c = 1 / t, so that b_t = 1 - ((T - 1) / (t - 1))^rho (1 - b_1)
-(`closed_form_interpolation`); with p = 2 and a warm-up, the code's b_t rises much faster, and the published numbers are
-for it. Decided here: x is recovered with the b that built y, where the public code takes the new one
-(`upstream_inversion`), which draws x a little to z. Left out: the code's decay at y, which is 0 by default, and SGD for
-the rest, of its image classifiers.
+not at hand). The paper's formulas have c = 1 / t, so that b_t = 1 - ((T - 1) / (t - 1))^rho (1 - b_1) (`closed_form`);
+with p = 2 and a warm-up, the code's b_t rises much faster, and the published numbers are for it. Decided here: x is
+recovered with the b that built y, where the public code takes the new one (`upstream_inversion`), which draws x a
+little to z. Left out: the code's decay at y, which is 0 by default, and SGD for the rest, of its image classifiers.
 
 Batch norm (ours): its running statistics are those of a forward pass at x, every third step, as schedule-free AdamW's
 submissions do it; the public code runs 50 batches at x before an evaluation.
@@ -81,6 +80,7 @@ class AmuseOptimizer(MatrixOptimizer):
         time_power: float = 0.0,
         rate_power: float = 2.0,
         matrix: bool = True,
+        closed_form: bool = False,
         upstream_inversion: bool = False,
         stacks: Mapping[Tensor, int] | None = None,
         orthogonalize: Batched = newton_schulz,
@@ -101,6 +101,7 @@ class AmuseOptimizer(MatrixOptimizer):
             time_power=time_power,
             rate_power=rate_power,
             matrix=matrix,
+            closed_form=closed_form,
             upstream_inversion=upstream_inversion,
             weight_sum=0.0,
             warm_weight=1.0,
@@ -129,7 +130,11 @@ class AmuseOptimizer(MatrixOptimizer):
         weight = step ** group["time_power"] * group["lr"] ** group["rate_power"]
         group["weight_sum"] += weight
         averaging = weight / group["weight_sum"] if group["weight_sum"] > 0 else 1.0
-        if step <= group["warmup"]:
+        if group["closed_form"]:
+            group["interpolation"] = closed_form_interpolation(
+                step, warmup=group["warmup"], start=group["beta1"], rho=group["rho"]
+            )
+        elif step <= group["warmup"]:
             group["warm_weight"] = averaging
         else:
             group["interpolation"] = interpolation(
