@@ -100,7 +100,7 @@ def test_amuse_without_averaging_is_muon() -> None:
     """Where the newest iterate has all the weight, x = y = z."""
     weight, twin = double(W0).requires_grad_(), double(W0).requires_grad_()
     options: dict[str, Any] = {"lr": 0.1, "momentum": 0.95, "weight_decay": 0.05}
-    ours = AmuseOptimizer([weight], **options, warmup=3, time_power=1e3)
+    ours = AmuseOptimizer([weight], **options, warmup=3, time_power=100.0)
     muon = MuonOptimizer([twin], **options, scale="match_rms")
     for gradient in GRADIENTS:
         for each, optimizer in ((weight, ours), (twin, muon)):

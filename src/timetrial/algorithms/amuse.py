@@ -206,6 +206,8 @@ class Amuse(ScheduledGradientDescent):
         "weight_decay": 0.05,
         "warmup_factor": 0.05,
         "grad_clip": 0.5,
+        "label_smoothing": 0.0,
+        "dropout_rate": 0.0,
     }
 
     optimizer: AmuseOptimizer

@@ -104,6 +104,8 @@ class LionMuon(ScheduledGradientDescent):
         "weight_decay": 0.1,
         "warmup_factor": 0.046875,
         "grad_clip": 0.5,
+        "label_smoothing": 0.0,
+        "dropout_rate": 0.0,
     }
 
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:

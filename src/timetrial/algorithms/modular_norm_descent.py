@@ -115,6 +115,8 @@ class ModularNormDescent(ScheduledGradientDescent):
         "embedding_norm": "column_rms",
         "output_norm": "row",
         "vector_norm": "column_rms",
+        "label_smoothing": 0.0,
+        "dropout_rate": 0.0,
     }
 
     def schedule(self, step: int, task: Task, hyperparameters: Hyperparameters) -> float:

@@ -35,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial.algorithms.parts.matrix_optimizer import Batched, MatrixOptimizer, by_kernel
+from timetrial.algorithms.parts.matrix_optimizer import Batched, MatrixOptimizer, by_kernel, kinds_of
 from timetrial.algorithms.parts.norms import DIRECTIONS
 from timetrial.algorithms.parts.orthogonal import newton_schulz
 from timetrial.algorithms.parts.routing import as_matrices, route
@@ -124,7 +124,14 @@ class Scion(ScheduledGradientDescent):
     )
     # The published radii for vision, averaging of most runs, and a rate of the geometric middle of the runs: no point
     # was published for mixed workloads.
-    hyperparameters = {"learning_rate": 2**-9, "averaging": 0.1, "hidden_radius": 8.0, "output_radius": 128.0}
+    hyperparameters = {
+        "learning_rate": 2**-9,
+        "averaging": 0.1,
+        "hidden_radius": 8.0,
+        "output_radius": 128.0,
+        "label_smoothing": 0.0,
+        "dropout_rate": 0.0,
+    }
     constrained = True
 
     def schedule(self, step: int, task: Task, hyperparameters: Hyperparameters) -> float:
@@ -156,7 +163,7 @@ class Scion(ScheduledGradientDescent):
 
     def _groups(self, task: Task, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
         routes = route(task)
-        kinds = {weight: task.parameter_kinds[name] for name, weight in task.model.named_parameters()}
+        kinds = kinds_of(task)
         groups: list[dict[str, Any]] = [
             {
                 "params": weights,

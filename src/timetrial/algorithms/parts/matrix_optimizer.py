@@ -70,9 +70,14 @@ def match_rms_scale(rows: int, columns: int) -> float:
 SCALES: dict[str, Callable[[int, int], float]] = {"original": original_scale, "match_rms": match_rms_scale}
 
 
+def kinds_of(task: Task) -> dict[Tensor, ParameterKind]:
+    """Return the kind of each parameter of the task's model."""
+    return {weight: task.parameter_kinds[name] for name, weight in task.model.named_parameters()}
+
+
 def by_kernel(task: Task, weights: list[Tensor]) -> dict[int, list[Tensor]]:
     """Sort weights by the number of entries of their convolution's kernel, which is 1 for what is no convolution."""
-    kinds = {weight: task.parameter_kinds[name] for name, weight in task.model.named_parameters()}
+    kinds = kinds_of(task)
     groups: dict[int, list[Tensor]] = {}
     for weight in weights:
         size = weight.shape[2:].numel() if kinds[weight] is ParameterKind.CONV_WEIGHT else 1

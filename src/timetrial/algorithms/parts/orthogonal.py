@@ -22,6 +22,9 @@ _POLAR_EXPRESS = (
 )
 _LIMIT = (1.875, -1.25, 0.375)
 
+_ALONE = 128
+"""Rows from which on matrices are iterated one by one on a CPU: a tenth faster than in a batch, and slower below."""
+
 Coefficients = Sequence[tuple[float, float, float]]
 
 
@@ -45,10 +48,19 @@ def orthogonalize(matrices: Tensor, coefficients: Coefficients = NEWTON_SCHULZ, 
     if x.device.type != "cpu":
         x = x.bfloat16()
     x = x / (margin * torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
+    if x.device.type == "cpu" and x.shape[-2] >= _ALONE:
+        x = torch.stack([_iterate(each, coefficients, torch.addmm) for each in x])
+    else:
+        x = _iterate(x, coefficients, torch.baddbmm)
+    return (x.mT if flip else x).to(matrices.dtype)
+
+
+def _iterate(x: Tensor, coefficients: Coefficients, multiply: Callable[..., Tensor]) -> Tensor:
+    """Apply the polynomials to wide matrices; `multiply(base, left, right)` is `beta base + alpha left right`."""
     for a, b, c in coefficients:
         gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if flip else x).to(matrices.dtype)
+        x = multiply(x, multiply(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 def exact_polar(matrices: Tensor) -> Tensor:
