@@ -15,6 +15,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "adamg": ({"horizon_factor": 1.0}, 0.15),  # the rate falls as 1 / sqrt(t) by itself: a gap of that order
     "adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "ademamix": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # No rate decays, and a polar factor's step is as long at the optimum as far from it: only the average comes near.
+    "amuse": ({**PLAIN, "learning_rate": 0.05, "beta1": 0.8, "rho": 0.3}, 3e-2),
     "caspr": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "cautious_nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # A bound that no optimum touches, as no decay moves the others'.
@@ -29,14 +31,27 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "lion": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # sign steps: as near as the last rates are small
     "mars_adamw": ({**PLAIN, "learning_rate": 0.05, "vector_learning_rate": 0.05, "vector_weight_decay": 0.0}, 1e-6),
     "nadamp": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # p = 1.5: steps grow as gradients shrink
+    # Every other step is of signs, which at a given rate go around a narrow valley's floor, not along it.
+    "lionmuon": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-4),
+    # Steps as long as the schedule says, to the end: what remains goes with the square of the last rates.
+    "modular_norm_descent": ({**PLAIN, "learning_rate": 0.04}, 1e-4),
+    "muon": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-6),
     "nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nadamw_baseline": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nadamw_sequential": ({"learning_rate_1": 0.05, "weight_decay_1": 0.0}, 1e-6),
     "nesterov": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
+    "normuon": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-6),
     "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
     "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sophia_g": ({**PLAIN, "learning_rate": 0.05}, 1e-5),  # nothing to draw labels for: sign steps near the end
     "wsd_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # The optima lie within the balls, so that the constraint does not move them.
+    "scion": ({"warmup_factor": 0.05, "learning_rate": 0.02}, 1e-6),
+    "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
+    "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # Momentum of 0.95: what remains goes with the square of the last twenty steps' rates.
+    "symmetry_compatible": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-4),
+    "unconstrained_scion": ({"warmup_factor": 0.05, "learning_rate": 0.02}, 1e-6),
 }

@@ -45,6 +45,14 @@ _BUILT_IN = {
     "sam": "timetrial.algorithms.sam:SAM",
     "sophia_g": "timetrial.algorithms.sophia_g:SophiaG",
     "wsd_adamw": "timetrial.algorithms.wsd_adamw:WSDAdamW",
+    "amuse": "timetrial.algorithms.amuse:Amuse",
+    "lionmuon": "timetrial.algorithms.lionmuon:LionMuon",
+    "modular_norm_descent": "timetrial.algorithms.modular_norm_descent:ModularNormDescent",
+    "muon": "timetrial.algorithms.muon:Muon",
+    "normuon": "timetrial.algorithms.normuon:NorMuon",
+    "scion": "timetrial.algorithms.scion:Scion",
+    "symmetry_compatible": "timetrial.algorithms.symmetry_compatible:SymmetryCompatible",
+    "unconstrained_scion": "timetrial.algorithms.unconstrained_scion:UnconstrainedScion",
 }
 
 ENTRY_POINT_GROUP = "timetrial.submissions"
