@@ -10,15 +10,30 @@ PLAIN: dict[str, Any] = {"weight_decay": 0.0, "warmup_factor": 0.05}
 
 SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # Its rate follows from the number of steps and from the expected size of the weights.
+    "amos": ({"warmup_factor": 0.05, "extra_decay": 0.0}, 1e-2),
     "caspr": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # A bound that no optimum touches, as no decay moves the others'.
     "constrained_adamw": ({"warmup_factor": 0.05, "learning_rate": 0.05, "bound": 100.0}, 1e-6),
     # Statistics over 50 steps rather than 223, of 600.
     "distributed_shampoo": ({**PLAIN, "learning_rate": 0.1, "one_minus_beta2": 0.02}, 1e-6),
+    "ema_nesterov": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "foam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # The average's memory must be short of the run: the rate is at 0 for its last steps only.
+    "lawa_ema": ({**PLAIN, "learning_rate": 0.05, "average_beta": 0.9}, 1e-6),
+    "lawa_queue": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nadamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "nesterov": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
+    "prodigy": (PLAIN, 1e-6),
     "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    # Schedule-Free: a constant rate, so that the average comes near at 1 / t only.
+    "schedule_free_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
+    "schedule_free_adamw_v2": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
+    "schedule_free_prodigy": (PLAIN, 1e-3),
+    "schedule_free_sgd": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
     "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
+    # 75 steps of a real run are as 10 of 600.
+    "single_worker_diloco": ({**PLAIN, "learning_rate": 0.05, "outer_period": 10}, 1e-4),
     "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
+    "weighted_schedule_free_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
 }

@@ -27,6 +27,17 @@ _BUILT_IN = {
     "psgd_kron": "timetrial.algorithms.psgd_kron:PSGDKron",
     "foam": "timetrial.algorithms.foam:FOAM",
     "constrained_adamw": "timetrial.algorithms.constrained_adamw:ConstrainedAdamW",
+    "schedule_free_adamw": "timetrial.algorithms.schedule_free_adamw:ScheduleFreeAdamW",
+    "schedule_free_adamw_v2": "timetrial.algorithms.schedule_free_adamw_v2:ScheduleFreeAdamWV2",
+    "weighted_schedule_free_adamw": "timetrial.algorithms.weighted_schedule_free_adamw:WeightedScheduleFreeAdamW",
+    "schedule_free_sgd": "timetrial.algorithms.schedule_free_sgd:ScheduleFreeSGD",
+    "prodigy": "timetrial.algorithms.prodigy:Prodigy",
+    "schedule_free_prodigy": "timetrial.algorithms.schedule_free_prodigy:ScheduleFreeProdigy",
+    "amos": "timetrial.algorithms.amos:Amos",
+    "lawa_queue": "timetrial.algorithms.lawa_queue:LAWAQueue",
+    "lawa_ema": "timetrial.algorithms.lawa_ema:LAWAEMA",
+    "single_worker_diloco": "timetrial.algorithms.single_worker_diloco:SingleWorkerDiLoCo",
+    "ema_nesterov": "timetrial.algorithms.ema_nesterov:EMANesterov",
 }
 
 ENTRY_POINT_GROUP = "timetrial.submissions"
