@@ -89,7 +89,8 @@ class AveragedNAdamW(EvaluatesElsewhere, NAdamW):
         super().step(task, batch)
         done = task.step + 1
         start = int(self._tuned.start_factor * task.step_hint)
-        if done >= start and (done - start) % math.ceil(self._tuned.period_factor * task.step_hint) == 0:
+        period = max(math.ceil(self._tuned.period_factor * task.step_hint), 1)
+        if done >= start and (done - start) % period == 0:
             self.look([tensor.detach() for tensor in self.swapped_tensors(task)])
 
     def look(self, tensors: list[Tensor]) -> None:
