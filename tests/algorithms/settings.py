@@ -11,7 +11,7 @@ PLAIN: dict[str, Any] = {"weight_decay": 0.0, "warmup_factor": 0.05}
 SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # Its rate follows from the number of steps and from the expected size of the weights.
-    "amos": ({"warmup_factor": 0.05, "extra_decay": 0.0}, 1e-2),
+    "amos": ({"warmup_factor": 0.05, "extra_decay": 0.0}, 1e-6),
     "caspr": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # A bound that no optimum touches, as no decay moves the others'.
     "constrained_adamw": ({"warmup_factor": 0.05, "learning_rate": 0.05, "bound": 100.0}, 1e-6),
@@ -26,14 +26,14 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "nesterov": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
     "prodigy": (PLAIN, 1e-6),
     "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
-    # Schedule-Free: a constant rate, so that the average comes near at 1 / t only.
-    "schedule_free_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
-    "schedule_free_adamw_v2": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
-    "schedule_free_prodigy": (PLAIN, 1e-3),
-    "schedule_free_sgd": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
+    # Schedule-Free: a constant rate, and an average that forgets its first steps as 1 / t only.
+    "schedule_free_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-4),
+    "schedule_free_adamw_v2": ({**PLAIN, "learning_rate": 0.05}, 1e-4),
+    "schedule_free_prodigy": (PLAIN, 1e-4),
+    "schedule_free_sgd": (PLAIN, 1e-4),
     "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
-    # 75 steps of a real run are as 10 of 600.
-    "single_worker_diloco": ({**PLAIN, "learning_rate": 0.05, "outer_period": 10}, 1e-4),
+    # Period and momentum's memory as long as each other, as published (75 and 100 steps), but for a run of 600.
+    "single_worker_diloco": ({**PLAIN, "learning_rate": 0.05, "one_minus_beta1": 0.1, "outer_period": 10}, 1e-6),
     "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "weighted_schedule_free_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-3),
 }

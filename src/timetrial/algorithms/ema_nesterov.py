@@ -44,11 +44,11 @@ class EMANesterov(AdamW):
     def setup(self, task: Task, hyperparameters: Hyperparameters) -> None:
         """Build AdamW; nothing moved yet."""
         super().setup(task, hyperparameters)
-        self.moves = [torch.zeros_like(weight, requires_grad=False) for weight in task.model.parameters()]
+        self.moves = [torch.zeros_like(weight) for weight in task.model.parameters()]
 
     def step(self, task: Task, batch: Batch) -> None:
         """Train one step of AdamW from ahead of the weights."""
-        weights = list(task.model.parameters())
+        weights: list[Tensor] = list(task.model.parameters())
         factor = self._tuned.look_ahead * self.schedule(task.step, task, self._tuned)
         before = look_ahead(weights, self.moves, factor)
         super().step(task, batch)

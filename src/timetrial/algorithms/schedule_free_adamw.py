@@ -56,7 +56,7 @@ class ScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
         decay_at: Literal["x", "y"] = "y",
         correction: Literal["denominator", "step"] = "denominator",
     ) -> None:
-        own = {"beta2": betas[1], "eps": eps, "weight_decay": weight_decay}
+        own: dict[str, Any] = {"beta2": betas[1], "eps": eps, "weight_decay": weight_decay}
         own |= {"decay_at": decay_at, "correction": correction}
         super().__init__(params, lr=lr, beta1=betas[0], r=r, p=p, running_max=running_max, **own)
 

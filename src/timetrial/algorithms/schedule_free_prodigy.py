@@ -65,9 +65,10 @@ class ScheduleFreeProdigyOptimizer(DistanceOptimizer, ScheduleFreeOptimizer):
 
         decay, beta1 = group["weight_decay"], group["beta1"]
         for part in self._parts(weights):
+            gradients = [weight.grad for weight in part if weight.grad is not None]
             denominator = torch._foreach_sqrt(self.buffers(part, "second"))
             torch._foreach_add_(denominator, distance * group["eps"])
-            directions = list(torch._foreach_div([weight.grad for weight in part], denominator))
+            directions = list(torch._foreach_div(gradients, denominator))
             torch._foreach_mul_(directions, distance)
             # d x, with x = y / b1 + (1 - 1 / b1) z
             torch._foreach_add_(directions, part, alpha=decay / beta1)
