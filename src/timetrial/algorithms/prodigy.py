@@ -56,11 +56,12 @@ class DistanceOptimizer(ListOptimizer):
         """Add to the sums: s <- decay s + factor g and its absolute values; and <g, w_0 - point>."""
         start, mean = self.buffers(weights, "start", torch.clone), self.buffers(weights, "s")
         moved = torch._foreach_sub(start, points)
-        torch._foreach_mul_(moved, gradients)
-        self._alignments.extend(each.sum() for each in moved)
+        self._alignments.extend(torch.dot(a.flatten(), b.flatten()) for a, b in zip(moved, gradients, strict=True))
         torch._foreach_mul_(mean, decay)
         torch._foreach_add_(mean, gradients, alpha=factor)
-        self._norms.extend(torch._foreach_norm(mean, 1))
+        # On a CPU the norm of a list takes thrice as long as this.
+        on_cpu = mean[0].device.type == "cpu"
+        self._norms.extend([each.abs().sum() for each in mean] if on_cpu else torch._foreach_norm(mean, 1))
 
     def sums(self) -> tuple[float, float]:
         """Return the sums of <g, w_0 - point> and of |s|, for which this waits for the device."""
@@ -136,7 +137,8 @@ class ProdigyOptimizer(DistanceOptimizer):
         group["distance"] = min(group["largest_distance"], distance * group["growth_rate"])
 
         for part in self._parts(weights):
-            torch._foreach_mul_(part, 1 - group["weight_decay"] * rate)
+            if group["weight_decay"]:
+                torch._foreach_mul_(part, 1 - group["weight_decay"] * rate)
             denominator = torch._foreach_sqrt(self.buffers(part, "second"))
             torch._foreach_add_(denominator, group["distance"] * group["eps"])
             torch._foreach_addcdiv_(part, self.buffers(part, "first"), denominator, -rate)
