@@ -53,6 +53,17 @@ _BUILT_IN = {
     "scion": "timetrial.algorithms.scion:Scion",
     "symmetry_compatible": "timetrial.algorithms.symmetry_compatible:SymmetryCompatible",
     "unconstrained_scion": "timetrial.algorithms.unconstrained_scion:UnconstrainedScion",
+    "schedule_free_adamw": "timetrial.algorithms.schedule_free_adamw:ScheduleFreeAdamW",
+    "schedule_free_adamw_v2": "timetrial.algorithms.schedule_free_adamw_v2:ScheduleFreeAdamWV2",
+    "weighted_schedule_free_adamw": "timetrial.algorithms.weighted_schedule_free_adamw:WeightedScheduleFreeAdamW",
+    "schedule_free_sgd": "timetrial.algorithms.schedule_free_sgd:ScheduleFreeSGD",
+    "prodigy": "timetrial.algorithms.prodigy:Prodigy",
+    "schedule_free_prodigy": "timetrial.algorithms.schedule_free_prodigy:ScheduleFreeProdigy",
+    "amos": "timetrial.algorithms.amos:Amos",
+    "lawa_queue": "timetrial.algorithms.lawa_queue:LAWAQueue",
+    "lawa_ema": "timetrial.algorithms.lawa_ema:LAWAEMA",
+    "single_worker_diloco": "timetrial.algorithms.single_worker_diloco:SingleWorkerDiLoCo",
+    "ema_nesterov": "timetrial.algorithms.ema_nesterov:EMANesterov",
 }
 
 ENTRY_POINT_GROUP = "timetrial.submissions"

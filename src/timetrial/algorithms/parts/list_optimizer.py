@@ -41,6 +41,7 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if weights:
                 group["step"] += 1
+                self.begin(group)
                 for part in self._parts(weights):
                     self.update(group, part, [weight.grad for weight in part if weight.grad is not None])
         return loss
@@ -58,6 +59,9 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
                 size = weight.numel()
             parts[-1].append(weight)
         return parts
+
+    def begin(self, group: dict[str, Any]) -> None:
+        """Work out what a step needs once a group, before its parts: numbers that depend on the step count."""
 
     @abstractmethod
     def update(self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]) -> None:

@@ -1,0 +1,549 @@
+"""The averaging family against the specification's vectors, other packages, and the rules they reduce to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import prodigyopt
+import pytest
+import schedulefree
+import torch
+from settings import SETTINGS
+from torch import Tensor
+from toy import Problem, Quadratic, ToyTask, start, train
+from vectors import GRADIENTS, W0, check, double, load_vectors
+
+from timetrial.algorithms.amos import AmosOptimizer, Variable, base_rate, expected_scale, tau
+from timetrial.algorithms.ema_nesterov import follow, look_ahead
+from timetrial.algorithms.parts.averaging import batch_norm_statistics
+from timetrial.algorithms.parts.schedule_free import ScheduleFreeOptimizer
+from timetrial.algorithms.prodigy import ProdigyOptimizer
+from timetrial.algorithms.schedule_free_adamw import ScheduleFreeAdamWOptimizer, failed
+from timetrial.algorithms.schedule_free_prodigy import ScheduleFreeProdigyOptimizer
+from timetrial.algorithms.schedule_free_sgd import ScheduleFreeSGDOptimizer
+from timetrial.algorithms.single_worker_diloco import outer_step
+from timetrial.algorithms.weighted_schedule_free_adamw import WeightedScheduleFreeAdamWOptimizer
+from timetrial.api import ParameterKind
+
+
+@pytest.fixture
+def vectors(shared: Path) -> dict[str, Any]:
+    return load_vectors(shared)
+
+
+def near(found: Tensor, expected: Any, atol: float = 1e-9) -> None:
+    torch.testing.assert_close(found.detach(), double(expected), rtol=0, atol=atol)
+
+
+def random_weights(seed: int = 0) -> list[Tensor]:
+    torch.manual_seed(seed)
+    shapes = ((3, 4), (5,), ())
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def twins(weights: list[Tensor]) -> list[Tensor]:
+    return [weight.detach().clone().requires_grad_() for weight in weights]
+
+
+def give_gradients(*lists: list[Tensor]) -> None:
+    for weights in zip(*lists, strict=True):
+        gradient = torch.randn_like(weights[0])
+        for weight in weights:
+            weight.grad = gradient.clone()
+
+
+# Schedule-Free
+
+FORM = {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.1}
+RULES: dict[str, Callable[[list[Tensor]], ScheduleFreeOptimizer]] = {
+    "schedule_free_v1": lambda w: ScheduleFreeAdamWOptimizer(w, **FORM, r=0.75, decay_at="x", correction="step"),
+    "schedule_free_v2": lambda w: ScheduleFreeAdamWOptimizer(w, **FORM, running_max=False, correction="step"),
+    "schedule_free_pkg": lambda w: ScheduleFreeAdamWOptimizer(w, **FORM),
+    "schedule_free_weighted": lambda w: WeightedScheduleFreeAdamWOptimizer(
+        w, lr=0.1, beta1=0.9, r=1.0, running_max=False, beta2=0.99, eps=1e-8, weight_decay=0.1
+    ),
+    "schedule_free_sgd_pkg": lambda w: ScheduleFreeSGDOptimizer(w, lr=0.1, beta1=0.9, weight_decay=0.01),
+}
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_schedule_free_vectors(key: str, vectors: dict[str, Any]) -> None:
+    weight = double(W0).requires_grad_()
+    optimizer = RULES[key]([weight])
+    (group,) = optimizer.param_groups
+    for k, (gradient, expected) in enumerate(zip(GRADIENTS, vectors[key]["steps"], strict=True)):
+        near(weight, expected["y"])
+        weight.grad = double(gradient)
+        group["lr"] = 0.1 * min(1.0, (k + 1) / 2)
+        optimizer.step()
+        near(optimizer.base_iterate(group, [weight])[0], expected["z"])
+        near(optimizer.averages()[weight], expected["x"])
+        assert group["share"] == pytest.approx(expected["c"], abs=1e-9)
+
+
+@pytest.mark.parametrize("r", [0.0, 0.75])
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_schedule_free_is_the_packages(kind: str, r: float) -> None:
+    ours = random_weights()
+    theirs = twins(ours)
+    a: ScheduleFreeOptimizer
+    if kind == "adamw":
+        a = ScheduleFreeAdamWOptimizer(ours, lr=0.02, betas=(0.95, 0.99), weight_decay=0.3, r=r)
+        b: Any = schedulefree.AdamWScheduleFree(
+            theirs, lr=0.02, betas=(0.95, 0.99), weight_decay=0.3, warmup_steps=4, r=r, foreach=False
+        )
+    else:
+        a = ScheduleFreeSGDOptimizer(ours, lr=0.02, beta1=0.95, weight_decay=0.3, r=r)
+        b = schedulefree.SGDScheduleFree(
+            theirs, lr=0.02, momentum=0.95, weight_decay=0.3, warmup_steps=4, r=r, foreach=False
+        )
+    b.train()
+    for k in range(12):
+        give_gradients(ours, theirs)
+        a.param_groups[0]["lr"] = 0.02 * min(1.0, (k + 1) / 4)
+        a.step()
+        b.step()
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    b.eval()
+    averages = a.averages()
+    torch.testing.assert_close([averages[weight] for weight in ours], [w.detach() for w in theirs], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("key", ["schedule_free_pkg", "schedule_free_v2", "schedule_free_sgd_pkg"])
+def test_with_gradients_at_the_base_iterate_it_is_the_base_rule(key: str) -> None:
+    """b1 = 0 makes y = z: AdamW without momentum (its correction aside), SGD with its decay."""
+    ours = random_weights()
+    theirs = twins(ours)
+    optimizer = RULES[key](ours)
+    optimizer.param_groups[0]["beta1"] = 0.0
+    base: torch.optim.Optimizer
+    if key == "schedule_free_sgd_pkg":
+        base = torch.optim.SGD(theirs, lr=0.1, weight_decay=0.01)
+    else:
+        (group,) = optimizer.param_groups
+        if group["correction"] == "step":  # which leaves eps alone, and scales the decay
+            group.update(eps=0.0, weight_decay=0.0)
+        options = {"eps": group["eps"], "weight_decay": group["weight_decay"]}
+        base = torch.optim.AdamW(theirs, lr=0.1, betas=(0.0, 0.99), **options)
+    for _ in range(5):
+        give_gradients(ours, theirs)
+        optimizer.step()
+        base.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("key", RULES)
+def test_equal_weights_give_the_plain_mean(key: str) -> None:
+    weights = random_weights()
+    optimizer = RULES[key](weights)
+    (group,) = optimizer.param_groups
+    group["p"] = 0.0
+    if key != "schedule_free_weighted":  # whose r also weighs the gradients
+        group["r"] = 0.0
+    iterates = []
+    for _ in range(7):
+        give_gradients(weights)
+        optimizer.step()
+        iterates.append([each.clone() for each in optimizer.base_iterate(group, weights)])
+    counts = [(k + 1) ** group["r"] for k in range(7)]
+    for weight, values in zip(weights, zip(*iterates, strict=True), strict=True):
+        mean = sum(count * value for count, value in zip(counts, values, strict=True)) / sum(counts)
+        torch.testing.assert_close(optimizer.averages()[weight], mean, rtol=0, atol=1e-10)
+
+
+def test_dual_averaging_with_equal_weights_and_no_decay_is_the_plain_rule() -> None:
+    ours = random_weights()
+    theirs = twins(ours)
+    a = WeightedScheduleFreeAdamWOptimizer(
+        ours, lr=0.1, beta1=0.9, r=0.0, running_max=False, beta2=0.99, eps=1e-8, weight_decay=0.1
+    )
+    b = RULES["schedule_free_pkg"](theirs)
+    for _ in range(5):
+        give_gradients(ours, theirs)
+        a.step()
+        b.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+def losses(*values: float) -> list[dict[str, float]]:
+    return [{"validation/accuracy": 0.0, "validation/loss": value} for value in values]
+
+
+def test_what_counts_as_a_failed_training() -> None:
+    assert not failed([1.0, 1.0, 1.0])
+    assert failed([1.0, 1.0, 1.0, 1.0])
+    assert failed([1.0, 2.0, float("nan"), float("nan"), float("nan")])
+    assert not failed([1.0, 0.9, 0.9, 0.9, 0.9])
+    assert not failed([1.0, 3.0, 3.0, 3.0, 2.9])
+
+
+def test_a_failed_training_starts_over_at_half_the_rate_also_after_a_resume() -> None:
+    torch.manual_seed(0)
+    task = ToyTask(Quadratic(), step_hint=100)
+    initial = [weight.detach().clone() for weight in task.model.parameters()]
+    algorithm: Any = start("schedule_free_adamw", {"warmup_factor": 0.05}, task)
+    train(algorithm, task, 11)
+    task.evaluations = tuple(losses(1.0, 1.0, 1.0, 1.0))
+    algorithm.prepare_for_eval(task)
+
+    again: Any = start("schedule_free_adamw", {"warmup_factor": 0.05}, task)
+    again.load_state_dict(algorithm.state_dict())
+    train(again, task, 1)
+    (group,) = again.optimizer.param_groups
+    assert group["step"] == 1
+    assert group["initial_lr"] == 0.00125
+    assert group["lr"] == pytest.approx(0.00125 / 5)  # the warm-up of 5 steps begins anew
+    for weight, old in zip(task.model.parameters(), initial, strict=True):
+        assert (weight - old).abs().max() < 0.002
+    train(again, task, 1)
+    assert group["step"] == 2  # no restart without a new evaluation
+
+
+def test_the_external_ruleset_does_not_restart() -> None:
+    task = ToyTask(Quadratic(), step_hint=100)
+    algorithm: Any = start("schedule_free_adamw", {"restarts": False}, task)
+    train(algorithm, task, 11)
+    task.evaluations = tuple(losses(1.0, 1.0, 1.0, 1.0))
+    train(algorithm, task, 1)
+    assert algorithm.optimizer.param_groups[0]["step"] == 12
+
+
+# Training at one point, evaluation at another
+
+ELSEWHERE = ("schedule_free_adamw", "lawa_queue", "lawa_ema", "single_worker_diloco", "schedule_free_prodigy")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_evaluation_leaves_no_trace_on_the_training(name: str) -> None:
+    results = []
+    for evaluated in (False, True):
+        torch.manual_seed(0)
+        task = ToyTask(Quadratic(), step_hint=200)
+        algorithm = start(name, SETTINGS[name][0], task)
+        for _ in range(6):
+            train(algorithm, task, 7)
+            if evaluated:
+                trained = task.model.layer.weight.detach().clone()
+                algorithm.prepare_for_eval(task)
+                seen = task.model.layer.weight.detach().clone()
+                algorithm.prepare_for_eval(task)  # as good as once
+                assert torch.equal(seen, task.model.layer.weight)
+                assert not torch.equal(seen, trained)
+        train(algorithm, task, 1)
+        results.append(task.model.layer.weight.detach().clone())
+    assert torch.equal(*results)
+
+
+class Normed(Problem):
+    """A regression on the batch norm of random data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(3, 4)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.last = torch.nn.Linear(4, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        data = torch.linspace(-1, 2, 24).reshape(8, 3).sin()
+        return self.last(self.norm(self.first(data))).square().mean().expand(len(inputs))
+
+
+class NormedTask(ToyTask):
+    """A task that heeds `update_batch_norm`, and notes it."""
+
+    def forward(self, batch: Any, *, train: bool = True, update_batch_norm: bool = True, **options: Any) -> Tensor:
+        self.model.train(train)
+        self.model.norm.track_running_stats = update_batch_norm
+        self.passes = [*getattr(self, "passes", []), (update_batch_norm, torch.is_grad_enabled())]
+        return super().forward(batch)
+
+    def backward(self, batch: Any, **options: Any) -> Any:
+        loss = self.loss(batch, self.forward(batch, update_batch_norm=options["update_batch_norm"]))
+        loss.mean.backward()
+        return loss
+
+
+@pytest.mark.parametrize(("passes", "steps_with"), [(1, {0, 3}), (2, {1, 2, 4, 5})])
+def test_v2_takes_batch_norms_statistics_at_the_average(passes: int, steps_with: set[int]) -> None:
+    torch.manual_seed(0)
+    task = NormedTask(Normed(), step_hint=40)
+    algorithm: Any = start("schedule_free_adamw_v2", {"statistics_passes": passes, "learning_rate": 0.1}, task)
+    for step in range(6):
+        task.passes = []
+        before = [each.clone() for each in batch_norm_statistics(task.model)]
+        averages = algorithm.optimizer.averages()
+        weight = averages.get(task.model.first.weight, task.model.first.weight).detach().clone()
+        bias = averages.get(task.model.first.bias, task.model.first.bias).detach().clone()
+        train(algorithm, task, 1)
+        assert task.passes == [*([(True, False)] if step in steps_with else []), (False, True)]
+        if step in steps_with:
+            hidden = torch.linspace(-1, 2, 24).reshape(8, 3).sin() @ weight.T + bias
+            torch.testing.assert_close(task.model.norm.running_mean, 0.9 * before[0] + 0.1 * hidden.mean(0))
+        else:
+            assert torch.equal(task.model.norm.running_mean, before[0])
+
+
+@pytest.mark.parametrize("name", ["lawa_queue", "lawa_ema"])
+def test_lawa_averages_batch_norms_statistics_and_puts_them_back(name: str) -> None:
+    torch.manual_seed(0)
+    task = NormedTask(Normed(), step_hint=40)
+    algorithm = start(name, {"start_factor": 0.0}, task)
+    train(algorithm, task, 5)
+    trained = [each.clone() for each in batch_norm_statistics(task.model)]
+    algorithm.prepare_for_eval(task)
+    assert not torch.equal(task.model.norm.running_mean, trained[0])
+    algorithm.back_to_training(task)  # type: ignore[attr-defined]
+    assert torch.equal(task.model.norm.running_mean, trained[0])
+
+
+# Prodigy
+
+
+def test_prodigy_vectors(vectors: dict[str, Any]) -> None:
+    weight = double(W0).requires_grad_()
+    optimizer = ProdigyOptimizer([weight], betas=(0.9, 0.99))
+    for gradient, expected in zip(GRADIENTS, vectors["prodigy"]["steps"], strict=True):
+        weight.grad = double(gradient)
+        optimizer.step()
+        near(weight, expected["W"], atol=1e-12)
+        assert optimizer.param_groups[0]["distance"] == pytest.approx(expected["d"], rel=1e-9)
+
+
+def test_prodigy_on_a_quadratic(vectors: dict[str, Any]) -> None:
+    weight = double(1.0).requires_grad_()
+    optimizer = ProdigyOptimizer([weight], d0=0.01)
+    for step in range(1, 41):
+        weight.grad = weight.detach() - 5
+        optimizer.step()
+        if str(step) in vectors["prodigy_quadratic"]["d"]:
+            expected = vectors["prodigy_quadratic"]["d"][str(step)]
+            assert optimizer.param_groups[0]["distance"] == pytest.approx(expected, abs=1e-9)
+            near(weight, vectors["prodigy_quadratic"]["w"][str(step)])
+
+
+def test_schedule_free_prodigy_vectors(vectors: dict[str, Any]) -> None:
+    weight = double(W0).requires_grad_()
+    optimizer = ScheduleFreeProdigyOptimizer([weight], weight_decay=0.1, d0=0.01)
+    (group,) = optimizer.param_groups
+    for gradient, expected in zip(GRADIENTS, vectors["schedule_free_prodigy"]["steps"], strict=True):
+        near(weight, expected["y"])
+        weight.grad = double(gradient)
+        optimizer.step()
+        near(optimizer.base_iterate(group, [weight])[0], expected["z"])
+        near(optimizer.averages()[weight], expected["x"])
+        assert group["distance"] == pytest.approx(expected["d"], abs=1e-9)
+        assert group["share"] == pytest.approx(expected["c"], abs=1e-9)
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_prodigy_is_the_packages(careful: bool) -> None:
+    ours = random_weights()
+    theirs = twins(ours)
+    a = ProdigyOptimizer(
+        ours, weight_decay=0.1, d0=0.01, growth_rate=1.5, bias_correction=careful, safeguard_warmup=careful
+    )
+    b = prodigyopt.Prodigy(
+        theirs, weight_decay=0.1, d0=0.01, growth_rate=1.5, use_bias_correction=careful, safeguard_warmup=careful
+    )
+    for k in range(20):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad, other.grad = one.detach() - 4, other.detach() - 4
+        for optimizer in (a, b):
+            optimizer.param_groups[0]["lr"] = min(1.0, (k + 1) / 5)
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)  # the package sums in float32
+    assert a.param_groups[0]["distance"] > 0.011
+
+
+@pytest.mark.parametrize("rule", [ProdigyOptimizer, ScheduleFreeProdigyOptimizer])
+def test_prodigy_does_not_see_the_losss_scale(rule: Any) -> None:
+    found = []
+    for scale in (1.0, 1024.0):
+        weights = random_weights()
+        optimizer = rule(weights, eps=0.0, d0=1e-3)
+        for _ in range(30):
+            for weight in weights:
+                weight.grad = scale * (weight.detach() - 3)
+            optimizer.step()
+        found.append([weight.detach().clone() for weight in weights])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-9)
+    assert optimizer.param_groups[0]["distance"] > 0.01
+
+
+def test_prodigy_stands_still_without_gradient_and_wants_one_group() -> None:
+    weights = random_weights()
+    before = twins(weights)
+    optimizer = ProdigyOptimizer(weights, weight_decay=0.1)
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(weights, before, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="one group"):
+        ProdigyOptimizer([{"params": [weight]} for weight in weights])
+
+
+# Amos
+
+
+@pytest.mark.parametrize("style", ["adam", "reduced"])
+def test_amos_vectors(style: Any, vectors: dict[str, Any]) -> None:
+    expected = vectors[f"amos_{style}"]
+    weight = double(W0).requires_grad_()
+    optimizer = AmosOptimizer(
+        [Variable(weight=weight, scale=0.5)], lr=0.1, betas=(0.95, 0.999), extra_decay=0.002, style=style
+    )
+    found = []
+    for step, gradient in enumerate(GRADIENTS[:2], start=1):
+        weight.grad = double(gradient)
+        optimizer.step()
+        found.append(weight.detach().clone())
+        near(optimizer.state[weight]["b"], [expected[f"b{step}"]])
+    check(found, expected)
+
+
+@pytest.mark.parametrize("style", ["adam", "reduced"])
+def test_amos_on_groups_is_amos_on_each(style: Any) -> None:
+    """Rows that are groups move as variables of their own; a row without gradient only decays."""
+    torch.manual_seed(0)
+    table = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    rows = [row.detach().clone().requires_grad_() for row in table]
+    options = {"lr": 0.1, "betas": (0.9, 0.98), "extra_decay": 0.01, "style": style}
+    whole = AmosOptimizer([Variable(weight=table, scale=0.7, groups=3)], **options)
+    single = AmosOptimizer([Variable(weight=row, scale=0.7) for row in rows], **options)
+    for _ in range(6):
+        table.grad = torch.randn_like(table)
+        table.grad[1] = 0
+        for row, gradient in zip(rows, table.grad, strict=True):
+            row.grad = gradient.clone()
+        whole.step()
+        single.step()
+    torch.testing.assert_close(table, torch.stack(rows), rtol=0, atol=1e-12)
+
+
+def test_amos_rates_and_sizes(vectors: dict[str, Any]) -> None:
+    expected = vectors["amos_base_lr"]
+    assert base_rate(expected["max_k"], expected["converge_steps"]) == pytest.approx(expected["base_lr"], abs=1e-9)
+    assert tau(1) == 0
+    weight = torch.zeros(6, 8)
+    assert expected_scale(ParameterKind.WEIGHT, weight) == 0.5
+    assert expected_scale(ParameterKind.ATTENTION_OUT, weight) == pytest.approx(8**-0.5)
+    assert expected_scale(ParameterKind.CONV_WEIGHT, torch.zeros(6, 4, 2, 2)) == 0.25
+    assert expected_scale(ParameterKind.EMBEDDING, weight) == 1
+    assert expected_scale(ParameterKind.LAYER_NORM_SCALE, weight[0]) == 1
+    assert expected_scale(ParameterKind.LAYER_NORM_BIAS, weight[0]) == 0.5
+
+
+# LAWA
+
+
+def test_lawa_vector(vectors: dict[str, Any]) -> None:
+    task = ToyTask(torch.nn.Linear(2, 2, bias=False, dtype=torch.float64), step_hint=1000)
+    algorithm: Any = start("lawa_queue", {}, task)
+    assert algorithm.evaluation_point(task) is None
+    for weights in vectors["lawa"]["queue"]:
+        algorithm.look([double(weights)])
+    algorithm.prepare_for_eval(task)
+    near(task.model.weight, vectors["lawa"]["average"])
+
+
+def test_lawa_looks_when_it_should() -> None:
+    torch.manual_seed(0)
+    task = ToyTask(Quadratic(), step_hint=1000)
+    algorithm: Any = start("lawa_queue", {}, task)
+    looks = []
+    algorithm.look = lambda tensors: looks.append(task.step + 1)
+    train(algorithm, task, 30)
+    assert looks == [20, 22, 24, 26, 28, 30]
+
+
+def test_a_queue_of_one_or_an_average_without_memory_is_nadamw() -> None:
+    for name, overrides in (
+        ("lawa_queue", {"queue_length": 1, "start_factor": 0.0, "period_factor": 0.0001}),
+        ("lawa_ema", {"average_beta": 0.0, "period_factor": 0.0001}),
+    ):
+        found = []
+        for each, own in ((name, overrides), ("nadamw", {})):
+            torch.manual_seed(0)
+            task = ToyTask(Quadratic(), step_hint=50)
+            algorithm = start(each, own, task)
+            for _ in range(3):
+                train(algorithm, task, 7)
+                algorithm.prepare_for_eval(task)
+            found.append(task.model.layer.weight.detach().clone())
+        torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-12)
+
+
+def test_the_moving_average_by_hand() -> None:
+    task = ToyTask(torch.nn.Linear(1, 1, bias=False, dtype=torch.float64), step_hint=1000)
+    algorithm: Any = start("lawa_ema", {"average_beta": 0.2}, task)
+    for value in (1.0, 2.0, 4.0):  # shares of the old: 2/11, 0.2 (for 3/12), 0.2
+        algorithm.look([double([[value]])])
+    near(algorithm.evaluation_point(task)[0], [[0.2 * (0.2 * 1 + 0.8 * 2) + 0.8 * 4]])
+
+
+# Outer steps
+
+
+def test_diloco_vector(vectors: dict[str, Any]) -> None:
+    expected = vectors["sw_diloco_outer"]
+    slow, momentum = [double(W0)], [torch.zeros(2, 2, dtype=torch.float64)]
+    fast = [slow[0] - double(expected["pseudo_grad"])]
+    outer_step(slow, fast, momentum, outer_rate=0.3006, outer_momentum=0.7675)
+    near(slow[0], expected["slow_new"])
+    near(fast[0], expected["slow_new"])
+
+
+def test_a_steady_drift_gains_what_momentum_promises() -> None:
+    slow, momentum = [double([0.0])], [double([0.0])]
+    for _ in range(100):
+        before = slow[0].clone()
+        outer_step(slow, [slow[0] + 1], momentum, outer_rate=0.3006, outer_momentum=0.7675)
+    near(slow[0] - before, [0.3006 / (1 - 0.7675)])
+
+
+def test_diloco_of_rate_one_without_momentum_is_its_inner_optimizer() -> None:
+    shared = {"one_minus_beta1": 0.01, "beta2": 0.995, "weight_decay": 0.2, "warmup_factor": 0.0}
+    found = []
+    for name, own in (
+        ("single_worker_diloco", {"outer_rate": 1.0, "outer_momentum": 0.0, "outer_period": 5}),
+        ("adamw", {}),
+    ):
+        torch.manual_seed(0)
+        task = ToyTask(Quadratic(), step_hint=100)
+        algorithm = start(name, {**shared, **own, "learning_rate": 0.01}, task)
+        train(algorithm, task, 20)
+        algorithm.prepare_for_eval(task)
+        found.append(task.model.layer.weight.detach().clone())
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-12)
+
+
+def test_diloco_keeps_its_period_but_in_a_very_short_run() -> None:
+    for hint, period in ((1500, 75), (1_000_000, 75), (40, 2), (10, 1)):
+        algorithm: Any = start("single_worker_diloco", {}, ToyTask(Quadratic(), step_hint=hint))
+        assert algorithm._period == period
+
+
+def test_ema_nesterov_vector(vectors: dict[str, Any]) -> None:
+    weight = double(W0).requires_grad_()
+    moves = [torch.zeros(2, 2, dtype=torch.float64)]
+    inner = torch.optim.SGD([weight], lr=0.1)
+    found = []
+    for gradient in GRADIENTS[:2]:
+        before = look_ahead([weight], moves, 0.9)
+        weight.grad = double(gradient)
+        inner.step()
+        follow([weight], before, moves, 0.99)
+        found.append(weight.detach().clone())
+    check(found, vectors["ema_nesterov_sgd"])
+
+
+def test_ema_nesterov_without_look_ahead_is_adamw() -> None:
+    found = []
+    for name, own in (("ema_nesterov", {"look_ahead": 0.0}), ("adamw", {})):
+        torch.manual_seed(0)
+        task = ToyTask(Quadratic(), step_hint=20)
+        train(start(name, own, task), task, 10)
+        found.append(task.model.layer.weight.detach().clone())
+    assert torch.equal(*found)
