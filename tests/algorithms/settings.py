@@ -50,7 +50,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "sam": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     "prodigy": (PLAIN, 1e-6),
-    "psgd_kron": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # Schedule-Free: a constant rate, and an average that forgets its first steps as 1 / t only.
     "schedule_free_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-4),
     "schedule_free_adamw_v2": ({**PLAIN, "learning_rate": 0.05}, 1e-4),
@@ -64,8 +63,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], float]] = {
     "wsd_adamw": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # The optima lie within the balls, so that the constraint does not move them.
     "scion": ({"warmup_factor": 0.05, "learning_rate": 0.02}, 1e-6),
-    "sgd_momentum": ({**PLAIN, "learning_rate": 0.02}, 1e-6),
-    "soap": ({**PLAIN, "learning_rate": 0.05}, 1e-6),
     # Momentum of 0.95: what remains goes with the square of the last twenty steps' rates.
     "symmetry_compatible": ({**PLAIN, "learning_rate": 0.1, "auxiliary_learning_rate": 0.05}, 1e-4),
     "unconstrained_scion": ({"warmup_factor": 0.05, "learning_rate": 0.02}, 1e-6),
