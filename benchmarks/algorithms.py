@@ -54,7 +54,9 @@ class GivenGradients:
         torch.manual_seed(0)
         self.model = Model(million)
         self.output_parameters = frozenset({"output.weight", "output.bias"})
-        self.gradients = [0.01 * torch.randn_like(weight) for weight in self.model.parameters()]
+        gradients = [0.01 * torch.randn_like(weight) for weight in self.model.parameters()]
+        # They change sign from step to step: a direction that never changes would blow up whoever estimates distances.
+        self.both_ways = (gradients, [-gradient for gradient in gradients])
         self.loss_type = LossType.SOFTMAX_CROSS_ENTROPY
         self.step_hint = max(4 * steps, 100)
         self.step = 0
@@ -78,7 +80,7 @@ class GivenGradients:
     def forward(self, batch: Batch, **options: Any) -> Tensor:
         """Return logits whose backward pass gives every parameter its gradient."""
         self.backwards += 1
-        logits: Tensor = _Given.apply(self.gradients, *self.model.parameters())  # type: ignore[no-untyped-call]
+        logits: Tensor = _Given.apply(self.both_ways[self.step % 2], *self.model.parameters())  # type: ignore[no-untyped-call]
         return logits
 
     def loss(self, batch: Batch, logits: Tensor, *, label_smoothing: float = 0.0) -> Loss:
@@ -86,7 +88,7 @@ class GivenGradients:
 
     def backward(self, batch: Batch, **options: Any) -> Loss:
         self.backwards += 1
-        for weight, gradient in zip(self.model.parameters(), self.gradients, strict=True):
+        for weight, gradient in zip(self.model.parameters(), self.both_ways[self.step % 2], strict=True):
             weight.grad = gradient
         return Loss(torch.zeros(()), torch.tensor(1.0), torch.zeros(1))
 

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from timetrial.algorithms.nadamw import NAdamW, NAdamWOptimizer
+from timetrial.algorithms.nadamw_baseline import FIVE_POINTS
 from timetrial.algorithms.parts.blocks import BlockOptimizer, identities, matrix_shape, move_axis_gram
 from timetrial.algorithms.parts.list_optimizer import adam_denominator, adam_moments
 from timetrial.algorithms.parts.matrix_roots import inverse_root, largest_eigenvalue, newton_inverse_root
@@ -141,31 +142,13 @@ def _inverse_square_root(statistics: Tensor, *, previous: Tensor) -> Tensor:
     return root / mean.sqrt()
 
 
-_NAMES = (
-    "dropout_rate",
-    "label_smoothing",
-    "learning_rate",
-    "one_minus_beta1",
-    "beta2",
-    "weight_decay",
-    "warmup_factor",
-)
-_SUBMITTED = (
-    (0.0, 0.1, 1.308209823469072e-3, 0.02686663061, 0.9981232922116359, 0.16375311233774334, 0.1),
-    (0.0, 0.2, 8.445074561975979e-4, 0.11042418465, 0.9978504782314613, 0.08135402759553023, 0.05),
-    (0.0, 0.0, 1.308209823469072e-3, 0.02686663061, 0.9981232922116359, 0.16375311233774334, 0.1),
-    (0.0, 0.0, 4.958460849689891e-3, 0.13625575743, 0.6291854735396584, 0.1147386261512052, 0.02),
-    (0.1, 0.0, 1.7486387539278373e-3, 0.06733926164, 0.9955159689799007, 0.08121616522670176, 0.02),
-)
-
-
 class CASPR(NAdamW):
     """CASPR adaptive on tensors of two or more axes, NAdamW on the others; linear warm-up and cosine decay to zero."""
 
     # The five points of the NAdamW baseline (spec: algorithms/nadamw_and_adam_family.md, 2), as it was submitted.
-    search_space = SearchSpace.from_points([dict(zip(_NAMES, point, strict=True)) for point in _SUBMITTED])
+    search_space = SearchSpace.from_points(FIVE_POINTS)
     # The fifth, which is the self-tuning NAdamW baseline: CASPR was not entered there.
-    hyperparameters = dict(zip(_NAMES, _SUBMITTED[4], strict=True))
+    hyperparameters = FIVE_POINTS[4]
 
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return CASPR for the matrices, NAdamW for what is no matrix or too long."""

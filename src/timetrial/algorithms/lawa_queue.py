@@ -23,58 +23,10 @@ import torch
 from torch import Tensor
 
 from timetrial.algorithms.nadamw import NAdamW
+from timetrial.algorithms.nadamw_baseline import FIVE_POINTS
 from timetrial.algorithms.parts.averaging import EvaluatesElsewhere, batch_norm_statistics
 from timetrial.algorithms.schedule_free_adamw import points
 from timetrial.api import Batch, Hyperparameters, Task
-
-NADAMW_POINTS = (
-    {
-        "dropout_rate": 0.0,
-        "label_smoothing": 0.1,
-        "learning_rate": 1.308209823469072e-3,
-        "one_minus_beta1": 0.02686663061,
-        "beta2": 0.9981232922116359,
-        "weight_decay": 0.16375311233774334,
-        "warmup_factor": 0.1,
-    },
-    {
-        "dropout_rate": 0.0,
-        "label_smoothing": 0.2,
-        "learning_rate": 8.445074561975979e-4,
-        "one_minus_beta1": 0.11042418465,
-        "beta2": 0.9978504782314613,
-        "weight_decay": 0.08135402759553023,
-        "warmup_factor": 0.05,
-    },
-    {
-        "dropout_rate": 0.0,
-        "label_smoothing": 0.0,
-        "learning_rate": 1.308209823469072e-3,
-        "one_minus_beta1": 0.02686663061,
-        "beta2": 0.9981232922116359,
-        "weight_decay": 0.16375311233774334,
-        "warmup_factor": 0.1,
-    },
-    {
-        "dropout_rate": 0.0,
-        "label_smoothing": 0.0,
-        "learning_rate": 4.958460849689891e-3,
-        "one_minus_beta1": 0.13625575743,
-        "beta2": 0.6291854735396584,
-        "weight_decay": 0.1147386261512052,
-        "warmup_factor": 0.02,
-    },
-    {
-        "dropout_rate": 0.1,
-        "label_smoothing": 0.0,
-        "learning_rate": 1.7486387539278373e-3,
-        "one_minus_beta1": 0.06733926164,
-        "beta2": 0.9955159689799007,
-        "weight_decay": 0.08121616522670176,
-        "warmup_factor": 0.02,
-    },
-)
-"""The five published points of the NAdamW baseline (spec: algorithms/nadamw_and_adam_family.md, 2)."""
 
 
 class AveragedNAdamW(EvaluatesElsewhere, NAdamW):
@@ -101,7 +53,7 @@ class AveragedNAdamW(EvaluatesElsewhere, NAdamW):
 class LAWAQueue(AveragedNAdamW):
     """NAdamW on all parameters, evaluated at the mean of a queue."""
 
-    search_space = points(*NADAMW_POINTS)
+    search_space = points(*FIVE_POINTS)
     # The NAdamW baseline's self-tuning point; the queue's constants as entered.
     hyperparameters = {
         **NAdamW.hyperparameters,

@@ -29,6 +29,9 @@ from torch import Tensor
 from timetrial.algorithms.parts.list_optimizer import ListOptimizer
 from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace, Task, choice
 
+LARGEST_DISTANCE = 1e15
+"""Where an estimate that runs away stops: its square is still a float32. The training is lost long before."""
+
 
 class DistanceOptimizer(ListOptimizer):
     """Base of the rules that estimate d: subclasses call `observe` in `update`, and move the weights in `move`.
@@ -134,7 +137,7 @@ class ProdigyOptimizer(DistanceOptimizer):
         if distance == d0:
             distance = max(distance, estimate)
         group["largest_distance"] = max(group["largest_distance"], estimate)
-        group["distance"] = min(group["largest_distance"], distance * group["growth_rate"])
+        group["distance"] = min(group["largest_distance"], distance * group["growth_rate"], LARGEST_DISTANCE)
 
         for part in self._parts(weights):
             if group["weight_decay"]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from timetrial.algorithms.parts.schedule_free import ScheduleFree, ScheduleFreeOptimizer
-from timetrial.algorithms.prodigy import DistanceOptimizer
+from timetrial.algorithms.prodigy import LARGEST_DISTANCE, DistanceOptimizer
 from timetrial.algorithms.schedule_free_adamw import points
 from timetrial.api import Hyperparameters, Task
 
@@ -61,7 +61,7 @@ class ScheduleFreeProdigyOptimizer(DistanceOptimizer, ScheduleFreeOptimizer):
         rate = group["distance"] * group["lr"]
         increment = group["distance"] / group["d0"] * rate * alignment
         group["numerator"] = group["beta2"] ** 0.5 * group["numerator"] + increment
-        group["distance"] = distance = max(group["distance"], group["numerator"] / norm)
+        group["distance"] = distance = min(max(group["distance"], group["numerator"] / norm), LARGEST_DISTANCE)
 
         decay, beta1 = group["weight_decay"], group["beta1"]
         for part in self._parts(weights):
