@@ -244,7 +244,7 @@ def test_graphs_hang_together() -> None:
 
     refused(
         workload,
-        "batch, n_node: expected sizes that sum to the 33 rows of inputs, found 34",
+        "batch, n_node: expected sizes that sum to the 69 rows of inputs, found 70",
         n_node=changed("n_node", 0, 1),
     )
     refused(workload, "batch, n_edge: expected sizes that sum to", n_edge=changed("n_edge", 0, -1))

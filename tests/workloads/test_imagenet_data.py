@@ -64,7 +64,7 @@ def test_no_image_twice(tiny: HostBatch) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_ceiling_is_what_is_labelled_right(split: str) -> None:
     seen, labels = _classes(np.random.default_rng(0), MINI, getattr(MINI, split))
-    assert (seen == labels).mean() == pytest.approx(1 - MINI.mislabelled, abs=0.01)
+    assert (seen == labels).mean() == pytest.approx(1 - MINI.mislabelled, abs=0.011), "to a whole image a class"
     assert len(set(np.bincount(seen))) == len(set(np.bincount(labels))) == 1, "balanced, as seen and as labelled"
     wrong = seen != labels
     assert len({(a, b) for a, b in zip(seen[wrong], labels[wrong], strict=True)}) >= wrong.sum() * 0.5
