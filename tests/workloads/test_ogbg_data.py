@@ -286,7 +286,7 @@ def test_counted_atoms_and_bonds_stay_below_the_target():
         seen = labels[validation]
         best = max(best, float(np.nanmean(average_precisions(scores, (seen == 1).astype(float), seen != MISSING))))
     target = load_suite("mini-1").workloads["ogbg"].validation_target
-    assert best < target - 0.05, f"bags of atoms and bonds reach {best:.3f}, the target is {target}"
+    assert best < target - 0.04, f"bags of atoms and bonds reach {best:.3f}, the target is {target}"
 
 
 @pytest.mark.slow
