@@ -63,8 +63,9 @@ _EVENTS = {
 }
 """Audit events, and what they mean in words."""
 _STDLIB = sysconfig.get_paths()["stdlib"]
-_TRANSPARENT = (_STDLIB, "torch/serialization.py", "numpy/lib", "pandas", "<frozen")
-"""Code that does something for its caller: the caller is who did it."""
+_LIBRARIES = ("site-packages", "dist-packages")
+_TRANSPARENT = ("torch/serialization.py", "numpy/lib", "pandas")
+"""Library code that does something for its caller, as the standard library does: the caller is who did it."""
 
 
 FILES, THREADS, PATCHES, SETTINGS = (
@@ -139,16 +140,22 @@ class Sentinel:
             file = frame.f_code.co_filename
             if file.startswith(self._own):
                 return f"{file}:{frame.f_lineno}"
-            if "importlib" in file or "importlib" in frame.f_globals.get("__name__", ""):
-                return None  # an import
-            is_sentinel = file == __file__
-            if file.startswith(self._timetrial) and not is_sentinel:
-                return None
-            outside = "site-packages" in file and not any(part in file for part in _TRANSPARENT)
-            if outside or (direct and not is_sentinel and not file.startswith((_STDLIB, "<frozen"))):
+            # These hooks see everything, wherever they are installed: themselves among the libraries, mostly.
+            if file != __file__ and self._is_responsible(frame, direct=direct):
                 return None
             frame = frame.f_back
         return None
+
+    def _is_responsible(self, frame: FrameType, *, direct: bool) -> bool:
+        """Whether a frame does what it does on its own account: an import, the harness, a library."""
+        file = frame.f_code.co_filename
+        if "importlib" in file or "importlib" in frame.f_globals.get("__name__", ""):
+            return True
+        if file.startswith(self._timetrial):
+            return True
+        if any(folder in file for folder in _LIBRARIES):
+            return direct or not any(part in file for part in _TRANSPARENT)
+        return direct and not file.startswith((_STDLIB, "<frozen"))
 
     def _check_functions(self) -> None:
         for name, function in _functions().items():
@@ -204,22 +211,15 @@ def _functions() -> dict[str, Any]:
 
 
 def _watch_environment(report: Callable[[object], None]) -> None:
-    """Have every look-up in `os.environ` reported."""
+    """Have every look-up in `os.environ` reported: `in` and `get` come through here too."""
     environment: Any = type(os.environ)
-    get, contains = environment.__getitem__, environment.__contains__ if hasattr(environment, "__contains__") else None
+    get = environment.__getitem__
 
     def getitem(self: Any, key: object) -> Any:
         report(key)
         return get(self, key)
 
     environment.__getitem__ = getitem
-    if contains is not None:
-
-        def has(self: Any, key: object) -> Any:
-            report(key)
-            return contains(self, key)
-
-        environment.__contains__ = has
 
 
 def _watch_threads(report: Callable[[threading.Thread], None]) -> None:
