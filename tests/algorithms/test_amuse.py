@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from test_every_algorithm import network_task
+from test_every_algorithm import WorkloadTask, network_task
 from torch import Tensor
 from toy import BATCH, ToyTask, start, train
 from vectors import GRADIENTS, W0, double, load_vectors
 
 from timetrial.algorithms.amuse import AmuseOptimizer, closed_form_interpolation
 from timetrial.algorithms.muon import MuonOptimizer
+from timetrial.algorithms.parts.averaging import batch_norm_statistics
 from timetrial.algorithms.parts.orthogonal import exact_polar
 
 OPTIONS: dict[str, Any] = {"lr": 0.1, "warmup": 2, "weight_decay": 0.05, "orthogonalize": exact_polar}
@@ -152,3 +153,18 @@ def test_batch_statistics_are_those_of_the_average() -> None:
         algorithm.step(task, BATCH)
         task.step += 1
     assert calls == [(True, True), (False, False), (False, False), (False, False), (True, True), (False, False)]
+
+
+def test_batch_statistics_of_padded_batches_are_those_of_the_average_too() -> None:
+    """The speech models' batch norm, which is none of PyTorch's classes, is not moved at y."""
+    task = WorkloadTask("librispeech_deepspeech")
+    algorithm = start("amuse", {}, task)
+    statistics = batch_norm_statistics(task.model)
+    assert statistics
+    moved = []
+    for _ in range(4):
+        before = [each.clone() for each in statistics]
+        algorithm.step(task, task.batch)
+        moved.append(any(not torch.equal(*pair) for pair in zip(before, statistics, strict=True)))
+        task.step += 1
+    assert moved == [True, False, False, True]

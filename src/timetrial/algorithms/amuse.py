@@ -30,8 +30,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from timetrial.algorithms.parts.averaging import batch_norm_statistics
 from timetrial.algorithms.parts.list_optimizer import adam_denominator
 from timetrial.algorithms.parts.matrix_optimizer import Batched, MatrixOptimizer, match_rms_scale
 from timetrial.algorithms.parts.orthogonal import newton_schulz
@@ -216,9 +217,7 @@ class Amuse(ScheduledGradientDescent):
     def setup(self, task: Task, hyperparameters: Hyperparameters) -> None:
         """Build the optimizer; note whether there are batch statistics to be kept at the average."""
         super().setup(task, hyperparameters)
-        self._has_batch_norm = any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in task.model.modules()
-        )
+        self._has_batch_norm = bool(batch_norm_statistics(task.model))
 
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> AmuseOptimizer:
         """Return the rule with a group for hidden matrices and one for the rest."""
