@@ -187,3 +187,10 @@ def test_neither_torch_nor_scipy_is_imported_with_the_package():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_points_have_in_common_what_is_said_once() -> None:
+    space = SearchSpace.from_points([{"lr": 0.1}, {"lr": 0.2, "decay": 0.0}], decay=0.5)
+    assert [dict(point) for point in space.points] == [{"decay": 0.5, "lr": 0.1}, {"decay": 0.0, "lr": 0.2}]
+    with pytest.raises(UserError, match="point 2"):
+        SearchSpace.from_points([{"lr": 0.1}, {"rate": 0.2}], decay=0.5)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from timetrial.algorithms.adamw import AdamW
 from timetrial.algorithms.parts.list_optimizer import ListOptimizer, adam_denominator
-from timetrial.algorithms.parts.routing import route
+from timetrial.algorithms.parts.routing import kinds_of, route
 from timetrial.api import Hyperparameters, ParameterKind, Task
 
 _GAINS = (ParameterKind.BATCH_NORM_SCALE, ParameterKind.LAYER_NORM_SCALE)
@@ -85,9 +85,7 @@ class AdamMini(AdamW):
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return the optimizer of this file, with a group for each way to be cut in blocks."""
         routes = route(task)
-        kinds: dict[Tensor, ParameterKind] = {
-            parameter: task.parameter_kinds[name] for name, parameter in task.model.named_parameters()
-        }
+        kinds = kinds_of(task)
         rows = [*routes.hidden, *routes.embeddings, *routes.output]
         gains = [vector for vector in routes.vectors if vector.ndim == 1 and kinds[vector] in _GAINS]
         entries = [vector for vector in routes.vectors if vector.ndim == 0 or kinds[vector] not in _GAINS]

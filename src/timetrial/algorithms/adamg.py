@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial.algorithms.parts.list_optimizer import ListOptimizer, adam_denominator
+from timetrial.algorithms.parts.list_optimizer import ListOptimizer, adam_denominator, second_moment
 from timetrial.api import Hyperparameters, ScheduledGradientDescent, Task
 
 _FACTOR, _POWER = 0.2, 0.24
@@ -31,7 +31,7 @@ _FACTOR, _POWER = 0.2, 0.24
 class AdamGOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,
@@ -49,8 +49,7 @@ class AdamGOptimizer(ListOptimizer):
         golden = self.buffers(weights, "golden")
         (beta1, beta2, beta3), step = group["betas"], group["step"]
 
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        second_moment(second, gradients, beta2)
         torch._foreach_mul_(golden, beta3)
         torch._foreach_add_(golden, torch._foreach_pow(second, _POWER), alpha=(1 - beta3) * _FACTOR)
         torch._foreach_mul_(first, beta1)

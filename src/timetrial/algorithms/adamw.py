@@ -11,6 +11,8 @@ Rates rise linearly and fall along a cosine (spec: algorithms/nadamw_and_adam_fa
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace, Task, choice, log_uniform
@@ -19,7 +21,7 @@ from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace
 class AdamW(ScheduledGradientDescent):
     """AdamW on all parameters, linear warm-up and cosine decay to zero."""
 
-    search_space = SearchSpace(
+    search_space: ClassVar[SearchSpace | None] = SearchSpace(
         learning_rate=log_uniform(1e-4, 1e-2),
         one_minus_beta1=log_uniform(0.02, 0.5),
         beta2=choice(0.999),

@@ -30,7 +30,7 @@ from timetrial.api import Hyperparameters, ScheduledGradientDescent, Task
 class AdEMAMixOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time; `slow_warmup` is T, 0 for none."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,

@@ -37,12 +37,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from timetrial.algorithms.parts.list_optimizer import ListOptimizer
-from timetrial.algorithms.schedule_free_adamw import points
+from timetrial.algorithms.parts.list_optimizer import ListOptimizer, adam_moments
+from timetrial.algorithms.parts.routing import BIASES
 from timetrial.api import (
     Hyperparameters,
     ParameterKind,
     ScheduledGradientDescent,
+    SearchSpace,
     Task,
     warmup_constant,
     warmup_steps,
@@ -84,7 +85,7 @@ class _Constants:
 class AmosOptimizer(ListOptimizer):
     """The update rule above. All that is one number a group is worked out for all groups of the list at once."""
 
-    elementwise = True  # not quite, but no variable looks at another one, and the parts of a list are whole variables
+    tensorwise = True
 
     def __init__(
         self,
@@ -113,9 +114,7 @@ class AmosOptimizer(ListOptimizer):
         (beta1, beta2), step = group["betas"], group["step"]
         if step > 1:
             gradients = _clipped(gradients, second, beta2, step - 1)
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        adam_moments(first, second, gradients, beta1, beta2)
 
         corrected = list(torch._foreach_div(second, 1 - beta2**step))
         squares = self._means(weights, torch._foreach_mul(first, first)) / _positive(self._means(weights, corrected))
@@ -217,17 +216,11 @@ _ATTENTION = {
     ParameterKind.ATTENTION_QKV,
     ParameterKind.ATTENTION_KV,
 }
-_BIASES = {
-    ParameterKind.BIAS,
-    ParameterKind.ATTENTION_BIAS,
-    ParameterKind.BATCH_NORM_BIAS,
-    ParameterKind.LAYER_NORM_BIAS,
-}
 
 
 def expected_scale(kind: ParameterKind, weight: Tensor) -> float:
     """Return eta, the expected size of a parameter's entries."""
-    if kind in _BIASES:
+    if kind in BIASES:
         return 0.5
     if weight.ndim < 2 or kind is ParameterKind.EMBEDDING:
         return 1.0
@@ -264,7 +257,7 @@ _POINTS = [
 class Amos(ScheduledGradientDescent):
     """Amos on all parameters, in the style that the point says."""
 
-    search_space = points(*_POINTS, grad_clip=1.0)
+    search_space = SearchSpace.from_points(_POINTS, grad_clip=1.0)
     # No self-tuning point was published: this is the fourth of the list, by its decay in the middle of style "adam".
     hyperparameters = {**_POINTS[3], "grad_clip": 1.0}
 

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from timetrial.algorithms.parts.averaging import batch_norm_statistics
-from timetrial.algorithms.parts.list_optimizer import adam_denominator
+from timetrial.algorithms.parts.list_optimizer import adam_denominator, second_moment
 from timetrial.algorithms.parts.matrix_optimizer import Batched, MatrixOptimizer, match_rms_scale
 from timetrial.algorithms.parts.orthogonal import newton_schulz
 from timetrial.algorithms.parts.routing import route
@@ -149,9 +149,7 @@ class AmuseOptimizer(MatrixOptimizer):
         momenta = self.buffers(weights, "momentum")
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = list(torch._foreach_lerp(gradients, momenta, group["momentum"]))
-        directions = self.by_matrices(
-            weights, ahead, lambda batch: self.orthogonalize(batch).mul_(match_rms_scale(*batch.shape[-2:]))
-        )
+        directions = self.scaled_polar(weights, ahead, match_rms_scale)
         torch._foreach_mul_(base, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(base, directions, alpha=-group["lr"])
 
@@ -159,8 +157,7 @@ class AmuseOptimizer(MatrixOptimizer):
         self, group: dict[str, Any], weights: list[Tensor], base: list[Tensor], gradients: list[Tensor]
     ) -> None:
         second = self.buffers(weights, "second")
-        torch._foreach_mul_(second, group["beta2"])
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - group["beta2"])
+        second_moment(second, gradients, group["beta2"])
         denominator = adam_denominator(second, group["beta2"], group["step"], 1e-10)
         torch._foreach_mul_(base, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_addcdiv_(base, gradients, denominator, -group["lr"])

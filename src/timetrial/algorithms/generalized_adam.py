@@ -28,7 +28,7 @@ from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace
 class DecoupledNesterov(ListOptimizer):
     """The rule above, without a preconditioner."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self, params: Iterable[Tensor], *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0

@@ -22,14 +22,13 @@ from torch import Tensor
 from timetrial.algorithms.lawa_queue import AveragedNAdamW
 from timetrial.algorithms.nadamw import NAdamW
 from timetrial.algorithms.nadamw_baseline import FIVE_POINTS
-from timetrial.algorithms.schedule_free_adamw import points
-from timetrial.api import Hyperparameters, Task
+from timetrial.api import Hyperparameters, SearchSpace, Task
 
 
 class LAWAEMA(AveragedNAdamW):
     """NAdamW on all parameters, evaluated at a moving average."""
 
-    search_space = points(*FIVE_POINTS, average_beta=0.2, period_factor=0.005)
+    search_space = SearchSpace.from_points(FIVE_POINTS, average_beta=0.2, period_factor=0.005)
     hyperparameters = {**NAdamW.hyperparameters, "start_factor": 0.0, "period_factor": 0.0, "average_beta": 0.999}
 
     def setup(self, task: Task, hyperparameters: Hyperparameters) -> None:

@@ -16,6 +16,7 @@ evaluation.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 
@@ -25,8 +26,7 @@ from torch import Tensor
 from timetrial.algorithms.nadamw import NAdamW
 from timetrial.algorithms.nadamw_baseline import FIVE_POINTS
 from timetrial.algorithms.parts.averaging import EvaluatesElsewhere, batch_norm_statistics
-from timetrial.algorithms.schedule_free_adamw import points
-from timetrial.api import Batch, Hyperparameters, Task
+from timetrial.api import Batch, Hyperparameters, SearchSpace, Task
 
 
 class AveragedNAdamW(EvaluatesElsewhere, NAdamW):
@@ -45,15 +45,15 @@ class AveragedNAdamW(EvaluatesElsewhere, NAdamW):
         if done >= start and (done - start) % period == 0:
             self.look([tensor.detach() for tensor in self.swapped_tensors(task)])
 
+    @abstractmethod
     def look(self, tensors: list[Tensor]) -> None:
         """Add the tensors' present values to the average."""
-        raise NotImplementedError
 
 
 class LAWAQueue(AveragedNAdamW):
     """NAdamW on all parameters, evaluated at the mean of a queue."""
 
-    search_space = points(*FIVE_POINTS)
+    search_space = SearchSpace.from_points(FIVE_POINTS)
     # The NAdamW baseline's self-tuning point; the queue's constants as entered.
     hyperparameters = {
         **NAdamW.hyperparameters,

@@ -25,7 +25,7 @@ from timetrial.api import Hyperparameters, ScheduledGradientDescent, Task
 class LionOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,

@@ -64,16 +64,13 @@ class LionMuonOptimizer(MatrixOptimizer):
         beta1, beta2 = group["betas"]
         mixed = list(torch._foreach_lerp(momenta, gradients, 1 - beta1))
         if _is_spectral(group["step"] - 1, group["period"]):
-            rate, directions = group["lr"], self.by_matrices(weights, mixed, self._scaled_polar)
+            rate, directions = group["lr"], self.scaled_polar(weights, mixed, match_rms_scale)
         else:
             rate, directions = group["lr"] * group["sign_ratio"], mixed
             torch._foreach_sign_(directions)
         torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
         torch._foreach_add_(weights, directions, alpha=-rate)
         torch._foreach_lerp_(momenta, gradients, 1 - beta2)
-
-    def _scaled_polar(self, batch: Tensor) -> Tensor:
-        return self.orthogonalize(batch).mul_(match_rms_scale(*batch.shape[-2:]))
 
 
 def _is_spectral(step: int, period: float) -> bool:
@@ -117,14 +114,14 @@ class LionMuon(ScheduledGradientDescent):
                     [{"params": routes.hidden}],
                     lr=hyperparameters.learning_rate,
                     sign_ratio=hyperparameters.sign_ratio,
-                    betas=(hyperparameters.get("beta1", 0.9), hyperparameters.get("beta2", 0.99)),
+                    betas=(hyperparameters.beta1, hyperparameters.beta2),
                     period=hyperparameters.period,
                     weight_decay=hyperparameters.weight_decay,
                     stacks=routes.stacks,
                 ),
                 auxiliary_adamw(
                     routes.others,
-                    lr=hyperparameters.get("auxiliary_learning_rate", 1e-3),
+                    lr=hyperparameters.auxiliary_learning_rate,
                     betas=(0.8, 0.999),
                     weight_decay=hyperparameters.weight_decay,
                 ),

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from timetrial.algorithms.parts.list_optimizer import ListOptimizer, adam_denominator, adam_moments
+from timetrial.algorithms.parts.matrix_optimizer import auxiliary_adamw
 from timetrial.algorithms.parts.routing import OptimizerChain, route
 from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace, Task, choice, log_uniform
 
@@ -34,7 +35,7 @@ class MARSAdamWOptimizer(ListOptimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         *,
         lr: float,
         betas: tuple[float, float] = (0.95, 0.99),
@@ -96,24 +97,20 @@ class MARSAdamW(ScheduledGradientDescent):
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return the optimizer of this file and PyTorch's AdamW, each over its own weights."""
         routes = route(task)
-        matrices = [*routes.hidden, *routes.embeddings, *routes.output]
-        optimizers: list[torch.optim.Optimizer] = []
-        if matrices:
-            mars = MARSAdamWOptimizer(
-                matrices,
-                lr=hyperparameters.learning_rate,
-                betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-                gamma=hyperparameters.gamma,
-                weight_decay=hyperparameters.weight_decay,
-            )
-            optimizers.append(mars)
-        if routes.vectors:
-            adamw = torch.optim.AdamW(
-                routes.vectors,
-                lr=hyperparameters.vector_learning_rate,
-                betas=(hyperparameters.vector_beta1, hyperparameters.vector_beta2),
-                weight_decay=hyperparameters.vector_weight_decay,
-                foreach=True,
-            )
-            optimizers.append(adamw)
-        return OptimizerChain(optimizers)
+        return OptimizerChain(
+            [
+                MARSAdamWOptimizer(
+                    [{"params": [*routes.hidden, *routes.embeddings, *routes.output]}],
+                    lr=hyperparameters.learning_rate,
+                    betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+                    gamma=hyperparameters.gamma,
+                    weight_decay=hyperparameters.weight_decay,
+                ),
+                auxiliary_adamw(
+                    routes.vectors,
+                    lr=hyperparameters.vector_learning_rate,
+                    betas=(hyperparameters.vector_beta1, hyperparameters.vector_beta2),
+                    weight_decay=hyperparameters.vector_weight_decay,
+                ),
+            ]
+        )

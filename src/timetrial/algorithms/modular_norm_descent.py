@@ -126,7 +126,7 @@ class ModularNormDescent(ScheduledGradientDescent):
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return the rule with a group for each role, and for each size of kernels."""
         routes = route(task)
-        hidden_norm = hyperparameters.get("hidden_norm", "rms_to_rms")
+        hidden_norm = hyperparameters.hidden_norm
         groups: list[dict[str, Any]] = [
             {
                 "params": weights,
@@ -136,10 +136,10 @@ class ModularNormDescent(ScheduledGradientDescent):
             }
             for kernel, weights in by_kernel(task, routes.hidden).items()
         ]
-        embedding_norm = hyperparameters.get("embedding_norm", "column_rms")
+        embedding_norm = hyperparameters.embedding_norm
         groups.append({"params": routes.embeddings, "norm": embedding_norm, "transposed": True})
-        groups.append({"params": routes.output, "norm": hyperparameters.get("output_norm", "row")})
-        groups.append({"params": routes.vectors, "norm": hyperparameters.get("vector_norm", "column_rms")})
+        groups.append({"params": routes.output, "norm": hyperparameters.output_norm})
+        groups.append({"params": routes.vectors, "norm": hyperparameters.vector_norm})
         return ModularNormOptimizer(
             [group for group in groups if group["params"]],
             lr=hyperparameters.learning_rate,

@@ -71,10 +71,7 @@ class MuonOptimizer(MatrixOptimizer):
 
     def directions(self, group: dict[str, Any], weights: list[Tensor], momenta: list[Tensor]) -> list[Tensor]:
         """Return the scaled polar factors of the momenta."""
-        scale = SCALES[group["scale"]]
-        return self.by_matrices(
-            weights, momenta, lambda batch: self.orthogonalize(batch).mul_(scale(*batch.shape[-2:]))
-        )
+        return self.scaled_polar(weights, momenta, SCALES[group["scale"]])
 
 
 class Muon(ScheduledGradientDescent):
@@ -112,7 +109,7 @@ class Muon(ScheduledGradientDescent):
                 auxiliary_adamw(
                     routes.others,
                     lr=hyperparameters.auxiliary_learning_rate,
-                    betas=(hyperparameters.get("beta1", 0.9), hyperparameters.get("beta2", 0.999)),
+                    betas=(hyperparameters.beta1, hyperparameters.beta2),
                     weight_decay=hyperparameters.weight_decay,
                 ),
             ]
@@ -125,6 +122,6 @@ class Muon(ScheduledGradientDescent):
             lr=hyperparameters.learning_rate,
             momentum=hyperparameters.momentum,
             weight_decay=hyperparameters.weight_decay,
-            scale=hyperparameters.get("scale", "original"),
+            scale=hyperparameters.scale,
             stacks=routes.stacks,
         )

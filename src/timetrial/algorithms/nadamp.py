@@ -28,7 +28,7 @@ from timetrial.api import Hyperparameters, ScheduledGradientDescent, SearchSpace
 class NadamPOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,

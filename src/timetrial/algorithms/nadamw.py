@@ -12,7 +12,7 @@ counted from 1 (spec: algorithms/nadamw_and_adam_family.md, 2):
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from timetrial.api import Hyperparameters, SearchSpace, Task, choice, log_unifor
 class NAdamWOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class NAdamWOptimizer(ListOptimizer):
 class NAdamW(AdamW):
     """NAdamW on all parameters, with AdamW's schedule: linear warm-up and cosine decay to zero."""
 
-    search_space = SearchSpace(
+    search_space: ClassVar[SearchSpace | None] = SearchSpace(
         learning_rate=log_uniform(1e-4, 1e-2),
         one_minus_beta1=log_uniform(0.004, 0.1),
         beta2=choice(0.999),

@@ -17,17 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
-from timetrial.algorithms.nadamw import NAdamWOptimizer
-from timetrial.api import (
-    Batch,
-    Hyperparameters,
-    ScheduledGradientDescent,
-    Task,
-    TrainingComplete,
-    horizon,
-    warmup_cosine,
-    warmup_steps,
-)
+from timetrial.algorithms.nadamw import NAdamW
+from timetrial.api import Batch, Hyperparameters, Task, TrainingComplete, horizon
 
 _NAMES = (
     "learning_rate",
@@ -45,9 +36,10 @@ _RUNS = (
 )
 
 
-class NAdamWSequential(ScheduledGradientDescent):
+class NAdamWSequential(NAdamW):
     """Three runs in one; the hyperparameters of each carry its number: `learning_rate_1`, ..."""
 
+    search_space = None
     hyperparameters = {
         f"{name}_{number}": value
         for number, run in enumerate(_RUNS, start=1)
@@ -70,15 +62,6 @@ class NAdamWSequential(ScheduledGradientDescent):
         self.run = 0
         super().setup(task, self._runs[0])
 
-    def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> NAdamWOptimizer:
-        """Return NAdamW's optimizer, for one run."""
-        return NAdamWOptimizer(
-            task.model.parameters(),
-            lr=hyperparameters.learning_rate,
-            betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-            weight_decay=hyperparameters.weight_decay,
-        )
-
     def step(self, task: Task, batch: Batch) -> None:
         """Train one step of the run that it is time for; the last one ends the training."""
         if self.run < len(self._runs) - 1 and task.step >= self._ends[self.run]:
@@ -96,11 +79,7 @@ class NAdamWSequential(ScheduledGradientDescent):
     def schedule(self, step: int, task: Task, hyperparameters: Hyperparameters) -> float:
         """Return the multiplier of the learning rate, counted from the beginning of the run."""
         began = self._ends[self.run - 1] if self.run else 0
-        return warmup_cosine(
-            step - began,
-            warmup_steps=warmup_steps(task, hyperparameters),
-            total_steps=horizon(task, hyperparameters),
-        )
+        return super().schedule(step - began, task, hyperparameters)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned: also which run it was."""

@@ -89,8 +89,8 @@ class NorMuon(Muon):
             [{"params": routes.hidden}],
             lr=hyperparameters.learning_rate,
             momentum=hyperparameters.momentum,
-            beta2=hyperparameters.get("row_beta2", 0.95),
+            beta2=hyperparameters.row_beta2,
             weight_decay=hyperparameters.weight_decay,
-            scale=hyperparameters.get("scale", "original"),
+            scale=hyperparameters.scale,
             stacks=routes.stacks,
         )

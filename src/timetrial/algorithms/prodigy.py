@@ -20,7 +20,8 @@ Memory: 4 numbers a parameter (m, v, s, w_0). Extra work: two sums over all para
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class DistanceOptimizer(ListOptimizer):
     One group only, which holds d as `distance`: it is one number for all parameters.
     """
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(self, params: Iterable[Tensor], *, d0: float = 1e-6, **defaults: Any) -> None:
         own = {"d0": d0, "distance": d0, "largest_distance": d0, "numerator": 0.0}
@@ -72,21 +73,15 @@ class DistanceOptimizer(ListOptimizer):
         alignment, norm = torch.stack(both).tolist()
         return alignment, norm
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Gather the sums, estimate the distance, move the weights; see `ListOptimizer.step`."""
-        loss = super().step(closure)
-        (group,) = self.param_groups
-        weights = [weight for weight in group["params"] if weight.grad is not None]
-        if weights:
-            alignment, norm = self.sums()
-            if norm > 0:
-                self.finish(group, weights, alignment, norm)
-        return loss
+    def end(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+        """Estimate the distance, and move the weights."""
+        alignment, norm = self.sums()
+        if norm > 0:
+            self.finish(group, weights, alignment, norm)
 
+    @abstractmethod
     def finish(self, group: dict[str, Any], weights: list[Tensor], alignment: float, norm: float) -> None:
         """Estimate the distance from the sums, and move the weights by it."""
-        raise NotImplementedError
 
 
 class ProdigyOptimizer(DistanceOptimizer):

@@ -40,22 +40,18 @@ class SAM(AdamW):
     # The search space's geometric middle and the paper's rho: no point without tuning was published.
     hyperparameters = {**AdamW.hyperparameters, "one_minus_beta1": 0.147, "weight_decay": 0.0447, "rho": 0.05}
 
-    def step(self, task: Task, batch: Batch) -> None:
-        """Train one step: two gradients, one update."""
-        self.set_rates(self.schedule(task.step, task, self._tuned))
-        self.optimizer.zero_grad()
+    def backward(self, task: Task, batch: Batch, *, update_batch_norm: bool = True) -> None:
+        """Take the gradient twice: the second one, at the perturbed weights, is the step's."""
         device = task.device
         on_accelerator = [] if device.type == "cpu" else [device]
         with torch.random.fork_rng(on_accelerator, device_type="cuda" if device.type == "cpu" else device.type):
-            self.backward(task, batch)
+            super().backward(task, batch, update_batch_norm=update_batch_norm)
         weights: list[Tensor] = [weight for weight in task.model.parameters() if weight.grad is not None]
         before = perturb(weights, self._tuned.rho)
         self.optimizer.zero_grad()
-        self.backward(task, batch, update_batch_norm=False)
+        super().backward(task, batch, update_batch_norm=False)
         with torch.no_grad():
             torch._foreach_copy_(weights, before)
-        self.clip(task)
-        self.optimizer.step()
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from timetrial.algorithms.parts.averaging import batch_norm_statistics
-from timetrial.algorithms.parts.list_optimizer import adam_denominator
+from timetrial.algorithms.parts.list_optimizer import adam_denominator, second_moment
 from timetrial.algorithms.parts.schedule_free import ScheduleFree, ScheduleFreeOptimizer
 from timetrial.api import Batch, Hyperparameters, SearchSpace, Task
 
@@ -65,8 +65,7 @@ class ScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
         second, base = self.buffers(weights, "second"), self.base_iterate(group, weights)
         beta1, beta2, decay, rate = group["beta1"], group["beta2"], group["weight_decay"], group["lr"]
 
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        second_moment(second, gradients, beta2)
         if group["correction"] == "denominator":
             denominator = adam_denominator(second, beta2, group["step"], group["eps"])
         else:
@@ -82,20 +81,17 @@ class ScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
         self.advance(group, weights, directions, rate)
 
 
-def points(*rows: Mapping[str, Any], **common: Any) -> SearchSpace:
-    """Return a fixed list of points that differ in what the rows say."""
-    return SearchSpace.from_points([{**common, **row} for row in rows])
-
-
 class ScheduleFreeAdamW(ScheduleFree):
     """Schedule-Free AdamW as first entered: decay at x, weights t^0.75, restarts under the self-tuning ruleset."""
 
-    search_space = points(
-        {"dropout_rate": 0.1, "label_smoothing": 0.4, "learning_rate": 0.004},
-        {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.003},
-        {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.002},
-        {"dropout_rate": 0.0, "label_smoothing": 0.4, "learning_rate": 0.005, "beta2": 0.62918},
-        {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.001},
+    search_space = SearchSpace.from_points(
+        [
+            {"dropout_rate": 0.1, "label_smoothing": 0.4, "learning_rate": 0.004},
+            {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.003},
+            {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.002},
+            {"dropout_rate": 0.0, "label_smoothing": 0.4, "learning_rate": 0.005, "beta2": 0.62918},
+            {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.001},
+        ],
         one_minus_beta1=0.1,
         beta2=0.9955,
         weight_decay=0.08,
@@ -138,7 +134,7 @@ class ScheduleFreeAdamW(ScheduleFree):
     def setup(self, task: Task, hyperparameters: Hyperparameters) -> None:
         """Build the optimizer; note where training starts."""
         super().setup(task, hyperparameters)
-        restarts = hyperparameters.get("restarts", False)
+        restarts = hyperparameters.restarts
         self._initial = [weight.detach().clone() for weight in task.model.parameters()] if restarts else []
         self._initial_statistics = [each.clone() for each in batch_norm_statistics(task.model)] if restarts else []
         self._started = self._seen = 0

@@ -19,8 +19,8 @@ import torch
 
 from timetrial.algorithms.parts.averaging import batch_norm_statistics
 from timetrial.algorithms.parts.schedule_free import ScheduleFree, ScheduleFreeOptimizer
-from timetrial.algorithms.schedule_free_adamw import ScheduleFreeAdamWOptimizer, points
-from timetrial.api import Batch, Hyperparameters, Task
+from timetrial.algorithms.schedule_free_adamw import ScheduleFreeAdamWOptimizer
+from timetrial.api import Batch, Hyperparameters, SearchSpace, Task
 
 ROWS = (
     {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.003},
@@ -54,9 +54,8 @@ SELF_TUNING = {
 class ScheduleFreeAdamWV2(ScheduleFree):
     """Schedule-Free AdamW as entered the second time."""
 
-    search_space = points(
-        *ROWS,
-        {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.002},
+    search_space = SearchSpace.from_points(
+        [*ROWS, {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.002}],
         **COMMON,
         statistics_passes=2,
     )

@@ -25,8 +25,7 @@ from torch import Tensor
 
 from timetrial.algorithms.parts.schedule_free import ScheduleFree, ScheduleFreeOptimizer
 from timetrial.algorithms.prodigy import LARGEST_DISTANCE, DistanceOptimizer
-from timetrial.algorithms.schedule_free_adamw import points
-from timetrial.api import Hyperparameters, Task
+from timetrial.api import Hyperparameters, SearchSpace, Task
 
 
 class ScheduleFreeProdigyOptimizer(DistanceOptimizer, ScheduleFreeOptimizer):
@@ -79,7 +78,7 @@ class ScheduleFreeProdigyOptimizer(DistanceOptimizer, ScheduleFreeOptimizer):
 class ScheduleFreeProdigy(ScheduleFree):
     """Schedule-Free Prodigy on all parameters; of its hyperparameters, only the weight decay was tuned."""
 
-    search_space = points(*({"weight_decay": decay} for decay in (0.3, 0.1, 0.03, 0.01, 0.003)))
+    search_space = SearchSpace.from_points([{"weight_decay": decay} for decay in (0.3, 0.1, 0.03, 0.01, 0.003)])
     # The entry's constants, and the middle of its list: no self-tuning point was published.
     hyperparameters = {
         "one_minus_beta1": 0.1,

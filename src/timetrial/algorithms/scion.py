@@ -35,13 +35,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial.algorithms.parts.matrix_optimizer import Batched, MatrixOptimizer, by_kernel, kinds_of
+from timetrial.algorithms.parts.matrix_optimizer import Batched, MatrixOptimizer, by_kernel
 from timetrial.algorithms.parts.norms import DIRECTIONS
 from timetrial.algorithms.parts.orthogonal import newton_schulz
-from timetrial.algorithms.parts.routing import as_matrices, route
+from timetrial.algorithms.parts.routing import BIASES, Routes, as_matrices, kinds_of, route
 from timetrial.api import (
     Hyperparameters,
-    ParameterKind,
     ScheduledGradientDescent,
     SearchSpace,
     Task,
@@ -49,15 +48,6 @@ from timetrial.api import (
     log_uniform,
     warmup_linear,
     warmup_steps,
-)
-
-_BIASES = frozenset(
-    {
-        ParameterKind.BIAS,
-        ParameterKind.BATCH_NORM_BIAS,
-        ParameterKind.LAYER_NORM_BIAS,
-        ParameterKind.ATTENTION_BIAS,
-    }
 )
 
 
@@ -141,7 +131,7 @@ class Scion(ScheduledGradientDescent):
     def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
         """Return the rule with a group for each norm and radius; put the weights where the method starts."""
         routes = route(task)
-        groups = self._groups(task, hyperparameters)
+        groups = self._groups(task, routes, hyperparameters)
         output = set(routes.output)
         for group in groups:
             for weight in group["params"]:
@@ -161,8 +151,7 @@ class Scion(ScheduledGradientDescent):
             groups, lr=hyperparameters.learning_rate, averaging=hyperparameters.averaging, stacks=routes.stacks
         )
 
-    def _groups(self, task: Task, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
-        routes = route(task)
+    def _groups(self, task: Task, routes: Routes, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
         kinds = kinds_of(task)
         groups: list[dict[str, Any]] = [
             {
@@ -181,8 +170,8 @@ class Scion(ScheduledGradientDescent):
                 "constrained": self.constrained,
             }
         )
-        biases = [weight for weight in routes.vectors if kinds[weight] in _BIASES]
-        gains = [weight for weight in routes.vectors if kinds[weight] not in _BIASES]
+        biases = [weight for weight in routes.vectors if kinds[weight] in BIASES]
+        gains = [weight for weight in routes.vectors if kinds[weight] not in BIASES]
         # A vector is a matrix of one column.
         groups.append({"params": biases, "norm": "column_rms", "radius": 1.0, "constrained": self.constrained})
         groups.append({"params": gains, "norm": "column_rms", "radius": 1.0, "constrained": False})

@@ -21,8 +21,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from timetrial.algorithms.adamw import AdamW
 from timetrial.algorithms.parts.averaging import EvaluatesElsewhere
-from timetrial.api import Batch, Hyperparameters, ScheduledGradientDescent, Task
+from timetrial.api import Batch, Hyperparameters, Task
 
 
 @torch.no_grad()
@@ -38,9 +39,10 @@ def outer_step(
     torch._foreach_copy_(fast, slow)
 
 
-class SingleWorkerDiLoCo(EvaluatesElsewhere, ScheduledGradientDescent):
+class SingleWorkerDiLoCo(EvaluatesElsewhere, AdamW):
     """AdamW inside, Nesterov outside, evaluated at the slow weights; no search space was published."""
 
+    search_space = None
     # The published self-tuning point: no warm-up, no dropout.
     hyperparameters = {
         "learning_rate": 9.55e-4,
@@ -53,17 +55,6 @@ class SingleWorkerDiLoCo(EvaluatesElsewhere, ScheduledGradientDescent):
         "outer_momentum": 0.7675,
         "outer_period": 75,
     }
-
-    def build_optimizer(self, task: Task, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-        """Return the inner optimizer, PyTorch's AdamW."""
-        return torch.optim.AdamW(
-            task.model.parameters(),
-            lr=hyperparameters.learning_rate,
-            betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-            eps=1e-8,
-            weight_decay=hyperparameters.weight_decay,
-            foreach=True,
-        )
 
     def setup(self, task: Task, hyperparameters: Hyperparameters) -> None:
         """Build AdamW; the slow weights start where the fast ones do."""

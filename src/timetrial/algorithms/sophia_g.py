@@ -45,7 +45,7 @@ _TINY = 1e-15
 class SophiaGOptimizer(ListOptimizer):
     """The update rule above, for whole parameter lists at a time."""
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,

@@ -117,11 +117,12 @@ class SymmetricOptimizer(MatrixOptimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
 
         def direction(batch: Tensor) -> Tensor:
-            if group["rule"] == "polar":
-                return self.orthogonalize(batch).mul_(original_scale(*batch.shape[-2:]))
             return symmetric_direction(batch, group["rule"], centred=group["centred"], power=group["power"])
 
-        directions = self.by_matrices(weights, momenta, direction)
+        if group["rule"] == "polar":
+            directions = self.scaled_polar(weights, momenta, original_scale)
+        else:
+            directions = self.by_matrices(weights, momenta, direction)
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(weights, directions, alpha=-group["lr"])
 
@@ -161,12 +162,12 @@ class SymmetryCompatible(ScheduledGradientDescent):
             {"params": routes.hidden, "rule": "polar", "lr": hyperparameters.learning_rate},
             {
                 "params": routes.embeddings,
-                "rule": hyperparameters.get("rule", "row"),
+                "rule": hyperparameters.rule,
                 "lr": hyperparameters.embedding_learning_rate,
             },
             {
                 "params": routes.output,
-                "rule": hyperparameters.get("rule", "row"),
+                "rule": hyperparameters.rule,
                 "lr": hyperparameters.output_learning_rate,
                 "centred": task.loss_type in _SHIFT_INVARIANT,
             },

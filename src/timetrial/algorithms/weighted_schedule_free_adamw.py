@@ -21,11 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial.algorithms.parts.list_optimizer import adam_denominator
+from timetrial.algorithms.parts.list_optimizer import adam_denominator, second_moment
 from timetrial.algorithms.parts.schedule_free import ScheduleFree, ScheduleFreeOptimizer
-from timetrial.algorithms.schedule_free_adamw import points
 from timetrial.algorithms.schedule_free_adamw_v2 import COMMON, ROWS, SELF_TUNING
-from timetrial.api import Hyperparameters, Task
+from timetrial.api import Hyperparameters, SearchSpace, Task
 
 
 class WeightedScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
@@ -42,8 +41,7 @@ class WeightedScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
         second = self.buffers(weights, "second")
         beta1, beta2, share, step = group["beta1"], group["beta2"], group["share"], group["step"]
 
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
+        second_moment(second, gradients, beta2)
         denominator = adam_denominator(second, beta2, step, group["eps"])
         directions = list(torch._foreach_div(gradients, denominator))
         torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
@@ -59,7 +57,9 @@ class WeightedScheduleFreeAdamWOptimizer(ScheduleFreeOptimizer):
 class WeightedScheduleFreeAdamW(ScheduleFree):
     """Weighted Schedule-Free AdamW on all parameters, linear warm-up."""
 
-    search_space = points(*ROWS, {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.004}, **COMMON)
+    search_space = SearchSpace.from_points(
+        [*ROWS, {"dropout_rate": 0.0, "label_smoothing": 0.2, "learning_rate": 0.004}], **COMMON
+    )
     # It was entered under the external ruleset only: these are the self-tuning numbers of its sister.
     hyperparameters = SELF_TUNING
 

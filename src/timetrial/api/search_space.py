@@ -116,22 +116,29 @@ class SearchSpace:
         self.points = ()
 
     @classmethod
-    def from_points(cls, points: Sequence[Mapping[str, Value]]) -> SearchSpace:
-        """Return a search space that is a fixed list of complete points with the same names.
+    def from_points(cls, points: Sequence[Mapping[str, Value]], /, **common: Value) -> SearchSpace:
+        """Return a search space that is a fixed list of points with the same names.
+
+        What the points have in common may be said once, by `common`; a point that says otherwise has its way.
 
         Raises UserError: no points, a point without names or with other names than the first, a value that is
         not plain and finite.
         """
         if not points:
             raise UserError("expected at least one point, found an empty list")
+        if common:
+            _check_point("what the points have in common", common)
+        whole: list[dict[str, Value]] = []
         for number, point in enumerate(points, start=1):
             _check_point(f"point {number}", point)
-            if set(point) != set(points[0]):
+            whole.append({**common, **point})
+            if whole[-1].keys() != whole[0].keys():
                 raise UserError(
-                    f"point {number}: expected the names {sorted(points[0])} of the first point, found {sorted(point)}"
+                    f"point {number}: expected the names {sorted(whole[0])} of the first point, found "
+                    f"{sorted(whole[-1])}"
                 )
         space = cls()
-        space.points = tuple(MappingProxyType(dict(point)) for point in points)
+        space.points = tuple(MappingProxyType(point) for point in whole)
         return space
 
     def at(self, unit_point: Iterable[float]) -> dict[str, Value]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _PART = 65_536
-"""Numbers that an elementwise update works on at a time on a CPU: with moments and gradient 1 MB, a core's cache."""
+"""Numbers that a tensorwise update works on at a time on a CPU: with moments and gradient 1 MB, a core's cache."""
 
 
 class ListOptimizer(torch.optim.Optimizer, ABC):
@@ -19,13 +19,10 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
     A group counts its own steps in `step`, from 1 within `update`; with the groups it goes into the state dict.
     """
 
-    elementwise: ClassVar[bool] = False
-    """Whether `update` looks at each number alone: then, on a CPU, it is called for parts of the list that fit the
-    cache, which takes half as long (benchmarks/algorithms.py).
-    """
-
     tensorwise: ClassVar[bool] = False
-    """Whether `update` looks at each tensor alone, at its norm for instance, with the same consequence."""
+    """Whether `update` looks at each tensor without the others of the list: then, on a CPU, it is called for parts of
+    the list that fit the cache, which takes half as long (benchmarks/algorithms.py).
+    """
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
         super().__init__(params, {"step": 0, **defaults})
@@ -44,11 +41,12 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
                 self.begin(group)
                 for part in self._parts(weights):
                     self.update(group, part, [weight.grad for weight in part if weight.grad is not None])
+                self.end(group, weights)
         return loss
 
     def _parts(self, weights: list[Tensor]) -> list[list[Tensor]]:
         """Return the list, or on a CPU, for a rule that allows it, neighbours in parts of up to `_PART` numbers."""
-        if not (self.elementwise or self.tensorwise) or weights[0].device.type != "cpu":
+        if not self.tensorwise or weights[0].device.type != "cpu":
             return [weights]
         parts: list[list[Tensor]] = [[]]
         size = 0
@@ -62,6 +60,9 @@ class ListOptimizer(torch.optim.Optimizer, ABC):
 
     def begin(self, group: dict[str, Any]) -> None:
         """Work out what a step needs once a group, before its parts: numbers that depend on the step count."""
+
+    def end(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+        """Finish a group's step behind its parts: what needs sums over all of its weights."""
 
     @abstractmethod
     def update(self, group: dict[str, Any], weights: list[Tensor], gradients: list[Tensor]) -> None:
@@ -83,6 +84,11 @@ def adam_moments(
 ) -> None:
     """Move Adam's two exponential averages, of the gradient and of its square (Kingma and Ba 2015, algorithm 1)."""
     torch._foreach_lerp_(first, gradients, 1 - beta1)
+    second_moment(second, gradients, beta2)
+
+
+def second_moment(second: list[Tensor], gradients: list[Tensor], beta2: float) -> None:
+    """Move the exponential average of the gradient's square."""
     torch._foreach_mul_(second, beta2)
     torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
 

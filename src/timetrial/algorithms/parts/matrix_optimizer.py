@@ -11,7 +11,7 @@ from torch import Tensor
 
 from timetrial.algorithms.parts.list_optimizer import ListOptimizer
 from timetrial.algorithms.parts.orthogonal import in_batches, newton_schulz
-from timetrial.algorithms.parts.routing import as_matrices
+from timetrial.algorithms.parts.routing import as_matrices, kinds_of
 from timetrial.api import ParameterKind, Task
 
 Batched = Callable[[Tensor], Tensor]
@@ -48,6 +48,14 @@ class MatrixOptimizer(ListOptimizer):
         """Apply a rule to what belongs to the weights, matrix by matrix; return it in the weights' shapes."""
         return shaped_like(weights, in_batches(self.matrices(weights, tensors), rule))
 
+    def scaled_polar(
+        self, weights: list[Tensor], tensors: list[Tensor], scale: Callable[[int, int], float]
+    ) -> list[Tensor]:
+        """Return the polar factors of what belongs to the weights, times `scale(rows, columns)`."""
+        return self.by_matrices(
+            weights, tensors, lambda batch: self.orthogonalize(batch).mul_(scale(*batch.shape[-2:]))
+        )
+
 
 def shaped_like(weights: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
     """View tensors in the shapes of the weights."""
@@ -68,11 +76,6 @@ def match_rms_scale(rows: int, columns: int) -> float:
 
 
 SCALES: dict[str, Callable[[int, int], float]] = {"original": original_scale, "match_rms": match_rms_scale}
-
-
-def kinds_of(task: Task) -> dict[Tensor, ParameterKind]:
-    """Return the kind of each parameter of the task's model."""
-    return {weight: task.parameter_kinds[name] for name, weight in task.model.named_parameters()}
 
 
 def by_kernel(task: Task, weights: list[Tensor]) -> dict[int, list[Tensor]]:

@@ -15,6 +15,16 @@ from timetrial.api import ParameterKind, Task
 _STACKS = {ParameterKind.ATTENTION_QKV: 3, ParameterKind.ATTENTION_KV: 2}
 """Projections that are several matrices one above the other."""
 
+BIASES = frozenset(
+    {
+        ParameterKind.BIAS,
+        ParameterKind.ATTENTION_BIAS,
+        ParameterKind.BATCH_NORM_BIAS,
+        ParameterKind.LAYER_NORM_BIAS,
+    }
+)
+"""What is added, in whatever layer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Routes:
@@ -67,6 +77,11 @@ def route(task: Task) -> Routes:
     return Routes(**{**vars(routes), "stacks": MappingProxyType(stacks)})
 
 
+def kinds_of(task: Task) -> dict[Tensor, ParameterKind]:
+    """Return the kind of each parameter of the task's model."""
+    return {weight: task.parameter_kinds[name] for name, weight in task.model.named_parameters()}
+
+
 def as_matrices(tensor: Tensor, stack: int = 1) -> Tensor:
     """View a weight of two or more axes as matrices (stack, out / stack, in times all further axes)."""
     return tensor.reshape(stack, tensor.shape[0] // stack, -1)
@@ -76,7 +91,9 @@ class OptimizerChain(torch.optim.Optimizer):
     """Several optimizers over disjoint parameters that act as one: a rule for each route."""
 
     def __init__(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        self.optimizers = [optimizer for optimizer in optimizers if optimizer.param_groups[0]["params"]]
+        self.optimizers = [
+            optimizer for optimizer in optimizers if any(group["params"] for group in optimizer.param_groups)
+        ]
         super().__init__([group for optimizer in self.optimizers for group in optimizer.param_groups], {})
         # The groups are the members' own: a rate that is set here is set there.
         self.param_groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]

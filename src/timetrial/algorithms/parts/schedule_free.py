@@ -31,7 +31,7 @@ class ScheduleFreeOptimizer(ListOptimizer):
     Groups need `beta1`, in (0, 1] where x is asked for.
     """
 
-    elementwise = True
+    tensorwise = True
 
     def __init__(
         self,
