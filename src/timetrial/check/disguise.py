@@ -33,7 +33,6 @@ _SIZES: Mapping[str, Callable[[Any], Any]] = {
     "widths": lambda widths: tuple(width + 2 for width in widths),
     "table_rows": lambda rows: rows + 64,
     "top_widths": lambda widths: (*(width + 8 for width in widths[:-1]), widths[-1]),
-    "embedding_scale": lambda scale: scale,
 }
 """By the configuration's field, how a model is made a little larger; fields that a model has not are left out."""
 _GROWTH = 1.07
@@ -135,6 +134,10 @@ class Observed(TorchWorkload):
     def evaluation(self) -> Evaluation:
         """Start an evaluation."""
         return self._half.evaluation()
+
+    def split(self, batch: Batch, size: int) -> Iterator[Batch]:
+        """Cut a batch as the workload does."""
+        return self._half.split(batch, size)
 
     def forward(self, model: nn.Module, batch: Batch, **options: Any) -> Tensor:
         """Run the model; note dropout and batch norm."""

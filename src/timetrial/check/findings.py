@@ -69,6 +69,12 @@ class CheckReport:
         }
 
 
+def line_of(function: Any) -> str:
+    """Return file and line where a function was written; nothing for one that is not Python's."""
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
 def unique(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings without repetitions, in their order."""
     return list(dict.fromkeys(findings))

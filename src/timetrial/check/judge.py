@@ -14,7 +14,7 @@ from timetrial.api import SearchSpace, TrainingAlgorithm
 from timetrial.check import static
 from timetrial.check.compare import differences, same_weights
 from timetrial.check.disguise import DISGUISES
-from timetrial.check.findings import Check, Finding, unique
+from timetrial.check.findings import Check, Finding, line_of, unique
 from timetrial.check.probe import Observation
 from timetrial.check.sentinel import FILES, PATCHES, SETTINGS, THREADS
 from timetrial.compat.submission import PublicSubmission
@@ -40,7 +40,7 @@ def interface(algorithm: type[TrainingAlgorithm], place: Path) -> Check:
             function = getattr(algorithm, hook)
             if not _takes(function, len(expected)):
                 message = f"{hook} is called as {hook}({', '.join(expected)}), and its signature does not take that"
-                findings.append(Finding(message=message, where=_line(function)))
+                findings.append(Finding(message=message, where=line_of(function)))
         if inspect.getattr_static(algorithm, "search_space", None) is not algorithm.search_space:
             findings.append(
                 Finding(message="search_space must be one plain attribute of the class, the same for all workloads")
@@ -148,8 +148,6 @@ def identification(seen: Seen, families: Sequence[str], place: Path) -> Check:
     """Decisions are the same whatever the workload is called, and whatever its parameters' names, order and sizes."""
     findings = []
     for disguise in DISGUISES:
-        lines = static.naming_lines(place) if disguise.rename else static.size_lines(place)
-        where = ", ".join(lines[:5]) or str(place)
         for family in families:
             plain, other = seen[family, "plain"], seen.get((family, disguise.words))
             if other is None or plain.error:
@@ -160,6 +158,8 @@ def identification(seen: Seen, families: Sequence[str], place: Path) -> Check:
             elif not found and disguise.keeps_the_arithmetic and _repeatable(seen, family):
                 found = [] if same_weights(plain, other, tolerance=1e-4) else ["the weights end elsewhere"]
             if found:
+                lines = static.naming_lines(place) if disguise.rename else static.size_lines(place)
+                where = ", ".join(lines[:5]) or str(place)
                 message = f"{family}, with nothing changed but {disguise.words}: {'; '.join(found[:3])}"
                 findings.append(Finding(message=message, where=other.where or where))
     return Check(
@@ -169,7 +169,7 @@ def identification(seen: Seen, families: Sequence[str], place: Path) -> Check:
     )
 
 
-def watched(observations: Iterable[Observation], place: Path) -> list[Check]:
+def watched(observations: Iterable[Observation]) -> list[Check]:
     """What the sentinel saw, one check a rule."""
     found = unique([finding for observation in observations for finding in observation.findings])
     details = {
@@ -179,11 +179,7 @@ def watched(observations: Iterable[Observation], place: Path) -> list[Check]:
         SETTINGS: "threads, precision, determinism as they were",
     }
     return [
-        Check(
-            name=rule,
-            findings=[_with_line(finding, place) for finding in found if finding.rule == rule],
-            detail=detail,
-        )
+        Check(name=rule, findings=[finding for finding in found if finding.rule == rule], detail=detail)
         for rule, detail in details.items()
     ]
 
@@ -223,15 +219,6 @@ def _repeatable(seen: Seen, family: str) -> bool:
     return not plain.error and not again.error and same_weights(plain, again)
 
 
-def _with_line(finding: Finding, place: Path) -> Finding:
-    """Add the lines that change a global setting, which leave no trace when they do."""
-    if finding.where or finding.rule != SETTINGS:
-        return finding
-    setting = finding.message.partition("changes ")[2].partition(" from ")[0]
-    lines = static.setting_lines(place, setting)
-    return Finding(message=finding.message, where=", ".join(lines) or str(place), rule=finding.rule)
-
-
 def _takes(function: Any, arguments: int) -> bool:
     """Whether a method can be called with so many positional arguments beside `self`."""
     try:
@@ -239,8 +226,3 @@ def _takes(function: Any, arguments: int) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _line(function: Any) -> str:
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""

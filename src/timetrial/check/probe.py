@@ -18,7 +18,7 @@ from torch import nn
 from timetrial.algorithms.registry import load_submission
 from timetrial.api import Batch, Hyperparameters, TrainingAlgorithm, TrainingComplete
 from timetrial.check.disguise import PLAIN, Disguise, Observed, apply
-from timetrial.check.findings import Finding
+from timetrial.check.findings import Finding, unique
 from timetrial.check.sentinel import Sentinel
 from timetrial.compat.submission import PublicSubmission
 from timetrial.records.plan import SubmissionId, TrialPlan
@@ -124,7 +124,7 @@ def look(probe: Probe) -> Observation:
         where=where,
         weights=walk.weights() if walk else np.zeros(0),
         decisions=walk.decisions() if walk else {},
-        findings=tuple(dict.fromkeys(sentinel.findings)),
+        findings=tuple(unique(sentinel.findings)),
         read=frozenset(point.seen),
         ratio=ratio,
         state_bytes=_tensor_bytes(walk.algorithm.state_dict()) if walk and error is None else 0,
@@ -160,7 +160,7 @@ class _Walk:
         self.steps = 0
         seeds = Seeds(plan.seed)
         self.workload, entry = apply(probe.disguise, load_workload(probe.workload, "tiny"), plan.workload)
-        plan = TrialPlan(**{**vars(plan), "workload": entry})
+        plan = replace(plan, workload=entry)
         self.half = Observed(self.workload.torch(), probe.disguise)
         seeds.seed_frameworks("init")
         self.model = self.half.build_model().to(self.device)
@@ -224,24 +224,15 @@ class _Walk:
         with self.sentinel.watching("prepare_for_eval"):
             self.algorithm.prepare_for_eval(self.task)
         with self.sentinel.watching("state_dict"):
-            own = self.algorithm.state_dict()
-        state = {
-            "step": self.task.step,
-            "position": self.position,
-            "model": self.model.state_dict(),
-            "algorithm": own,
-            "generator": self.task.generator.get_state(),
-        }
-        checkpoint.save(path, state)
+            training = checkpoint.training_state(self.model, self.algorithm, self.task)
+        checkpoint.save(path, {"step": self.task.step, "position": self.position, **training})
 
     def load(self, path: Path) -> int:
         """Go back to a checkpoint; return the step it was written after."""
         state = checkpoint.load(path, self.device)
         assert state is not None, f"{path} was just written"
         self.position = state["position"]
-        self.model.load_state_dict(state["model"])
-        self.algorithm.load_state_dict(state["algorithm"])
-        self.task.generator.set_state(state["generator"].cpu())
+        checkpoint.restore_training(state, self.model, self.algorithm, self.task)
         checkpoint.restore_generators(state)
         step: int = state["step"]
         return step

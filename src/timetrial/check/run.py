@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from timetrial.algorithms.registry import identify, load_submission
 from timetrial.api import SearchSpace, TrainingAlgorithm
 from timetrial.check import judge
@@ -17,7 +15,6 @@ from timetrial.check.disguise import DISGUISES, can_be_padded
 from timetrial.check.findings import CheckReport
 from timetrial.check.probe import Observation, Probe, look, source_of
 from timetrial.check.processes import run_all
-from timetrial.errors import UserError
 from timetrial.records.plan import SubmissionId
 from timetrial.tuning.sampling import draw_points
 from timetrial.workloads.registry import load_workload
@@ -74,7 +71,7 @@ def check_submission(
         judge.hyperparameters_used(seen, families, point, algorithm, place),
         judge.survives_nan(seen, families),
         judge.identification(seen, families, place),
-        *judge.watched(seen.values(), place),
+        *judge.watched(seen.values()),
         judge.alike_everywhere(seen, families),
         judge.cost(seen, families),
     ]
@@ -99,17 +96,13 @@ def _plan(
             (family, "plain"): base,
             (family, "again"): base,
             (family, "through"): replace(base, steps=2 * scale.short, save_at=(scale.short, checkpoint)),
+            (family, "resumed"): replace(base, steps=2 * scale.short, resume_from=checkpoint),
             (family, "batches"): replace(base, steps=4, batch_sizes=(1, 3, 1, 8)),
             (family, "nan"): replace(base, spoilt_step=3),
         }
         for disguise in DISGUISES:
             if not disguise.pad_labels or can_be_padded(load_workload(family, "tiny")):
                 probes[family, disguise.words] = replace(base, disguise=disguise)
-    # What resumes must come behind what saves.
-    for family in scale.families:
-        through = probes[family, "through"]
-        assert through.save_at is not None, "as was just planned"
-        probes[family, "resumed"] = replace(through, save_at=None, resume_from=through.save_at[1])
     return probes
 
 
@@ -131,15 +124,11 @@ def _carry_out(probes: Mapping[Key, Probe], jobs: int, progress: Callable[[int, 
 
 
 def _lost(reason: str) -> Observation:
-    return Observation(error=reason, weights=np.zeros(0))
+    return Observation(error=reason)
 
 
 def _point(algorithm: type[TrainingAlgorithm]) -> dict[str, Any]:
     """Return the default point, with what is tuned at the search space's first point."""
     space = algorithm.search_space
     assert space is None or isinstance(space, SearchSpace), "as was checked"
-    try:
-        drawn = draw_points(space, sampler="sobol", studies=1, trials=1, seed=0)[0][0]
-    except UserError:
-        drawn = {}
-    return {**algorithm.hyperparameters, **drawn}
+    return {**algorithm.hyperparameters, **draw_points(space, sampler="sobol", studies=1, trials=1, seed=0)[0][0]}

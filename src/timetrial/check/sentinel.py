@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 import torch
 
-from timetrial.check.findings import Finding
+from timetrial.check import static
+from timetrial.check.findings import Finding, line_of
 
 _WATCHED_MODULES = (
     "torch",
@@ -161,16 +162,16 @@ class Sentinel:
         for name, function in _functions().items():
             before = self._functions.get(name)
             if before is not None and before is not function:
-                code = getattr(function, "__code__", None)
-                place = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
-                self._add(PATCHES, f"replaces {name} by a function of its own", place)
+                self._add(PATCHES, f"replaces {name} by a function of its own", line_of(function))
                 self._functions[name] = function
 
     def _check_settings(self) -> None:
         for name, read in _SETTINGS.items():
             found = read()
             if found != self._settings[name]:
-                self._add(SETTINGS, f"changes {name} from {self._settings[name]} to {found}", "")
+                # A setting leaves no trace of who changed it: the text has to tell.
+                place = ", ".join(static.setting_lines(Path(self._own), name)) or self._own
+                self._add(SETTINGS, f"changes {name} from {self._settings[name]} to {found}", place)
                 self._settings[name] = found
 
     def _check_threads(self) -> None:

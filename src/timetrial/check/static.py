@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def size_lines(place: Path) -> list[str]:
 
 def setting_lines(place: Path, setting: str) -> list[str]:
     """Return the lines that change a global setting, by the sentinel's name of it."""
-    names = {name for name, meaning in _SETTERS.items() if meaning == setting or meaning in setting}
+    names = {name for name, meaning in _SETTERS.items() if meaning in setting}
     found = []
     for file, node in _nodes(place):
         if isinstance(node, ast.Attribute) and node.attr in names:
@@ -87,9 +88,9 @@ def _nodes(place: Path) -> Iterator[tuple[Path, ast.AST]]:
     """Yield every node of the files, docstrings and the body of `get_batch_size` left out."""
     for file in sources(place):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        waiting: list[ast.AST] = [tree]
+        waiting: deque[ast.AST] = deque([tree])
         while waiting:
-            node = waiting.pop(0)
+            node = waiting.popleft()
             if isinstance(node, ast.FunctionDef) and node.name == "get_batch_size":
                 continue
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):

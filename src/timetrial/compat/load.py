@@ -30,7 +30,8 @@ def load_public_submission(path: Path, name: str) -> type[PublicSubmission]:
     A search space beside it, `tuning_search_space.json`, is taken for its own.
     """
     file = path / "submission.py" if path.is_dir() else path
-    _check_framework(file)
+    imported = _imported_packages(file)
+    _check_framework(file, imported)
     _check_requirements(file.parent)
     modules = PublicModules(OwnFolder(file.parent))
     module = _import(file, name, modules, with_neighbours=path.is_dir())
@@ -40,7 +41,7 @@ def load_public_submission(path: Path, name: str) -> type[PublicSubmission]:
     attributes = {
         "module": module,
         "modules": modules,
-        "legacy": "algorithmic_efficiency" in _imported_packages(file),
+        "legacy": "algorithmic_efficiency" in imported,
         "search_space": _search_space(file.parent),
         "__doc__": (module.__doc__ or "A submission of the public benchmark.").strip(),
     }
@@ -73,9 +74,9 @@ def _what_is_missing(error: ImportError) -> str:
     return f"cannot be imported: {error}"
 
 
-def _check_framework(file: Path) -> None:
+def _check_framework(file: Path, imported: set[str]) -> None:
     for package in _OTHER_FRAMEWORKS:
-        if package in _imported_packages(file):
+        if package in imported:
             raise UserError(
                 f"submission {file}: it imports {package}, and timetrial runs only submissions written for PyTorch"
             )

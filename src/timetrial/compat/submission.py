@@ -16,7 +16,7 @@ from timetrial.api.algorithm import is_state, restored, saved
 from timetrial.compat.batches import to_public
 from timetrial.compat.keys import StepKey, trial_keys
 from timetrial.compat.modules import PublicModules
-from timetrial.compat.workload import Model, PublicWorkload
+from timetrial.compat.workload import PublicWorkload
 from timetrial.errors import UserError
 from timetrial.records.files import encode
 from timetrial.records.plan import TrialPlan
@@ -72,7 +72,7 @@ class PublicSubmission(TrainingAlgorithm):
         self._results: list[tuple[int, dict[str, float]]] = []
         self._hyperparameters = _as_namedtuple(hyperparameters)
         self._workload = PublicWorkload(
-            self._plan.workload, Model(self._half, self._loss_type), budget=self._plan.budget, device=task.device
+            self._plan.workload, self._half, self._loss_type, budget=self._plan.budget, device=task.device
         )
         self._workload.describe(task.model)
         self._workload.attach_metrics_logger(_MetricsLogger(self._log))

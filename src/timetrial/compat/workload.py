@@ -39,21 +39,21 @@ class ShapeTuple:
     shape_tuple: Any
 
 
-@dataclass(frozen=True)
-class Model:
-    """The two things that a public workload needs of the native one: its PyTorch half and its base's default rate."""
-
-    half: TorchWorkload
-    native_loss_type: LossType
-
-
 class PublicWorkload:
     """A workload as a public submission sees it (spec: protocol.md, 1). One a trial."""
 
-    def __init__(self, entry: SuiteWorkload, model: Model, *, budget: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        entry: SuiteWorkload,
+        half: TorchWorkload,
+        native_loss_type: LossType,
+        *,
+        budget: float,
+        device: torch.device,
+    ) -> None:
         self._entry = entry
-        self._half = model.half
-        self._native_loss_type = model.native_loss_type
+        self._half = half
+        self._native_loss_type = native_loss_type
         self._device = device
         self._shapes: dict[str, ShapeTuple] = {}
         self._types: dict[str, ParameterKind] = {}
@@ -73,7 +73,7 @@ class PublicWorkload:
         self.num_validation_examples = entry.eval_examples.validation
         self.num_test_examples = entry.eval_examples.test
         self.eval_batch_size = entry.eval_batch_size
-        self.loss_type = loss_type(entry.base, model.native_loss_type)
+        self.loss_type = loss_type(entry.base, native_loss_type)
 
     def describe(self, model: nn.Module) -> None:
         """Take down shapes, types and output parameters of the bare model."""

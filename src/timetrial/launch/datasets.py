@@ -15,7 +15,8 @@ def missing_datasets(plans: Iterable[TrialPlan]) -> list[Generated]:
     """Return the generated datasets of the trials' workloads that are not in the cache, each once."""
     entries = {(plan.workload.base, plan.workload.preset): plan.workload for plan in plans}
     workloads = [workload_of(entry) for entry in entries.values()]
-    datasets = {each.datasets[each.preset].name: each.datasets[each.preset] for each in workloads if each.datasets}
+    found = [each.datasets.get(each.preset) for each in workloads]
+    datasets = {dataset.name: dataset for dataset in found if dataset is not None}
     return [dataset for dataset in datasets.values() if not dataset.is_cached()]
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from timetrial.api import TrainingAlgorithm
 from timetrial.records.files import atomic_file
+from timetrial.trial.task import TrialTask
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -25,6 +28,22 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     # Its own trial wrote it, and it may hold any plain object of the submission's: hence not weights_only.
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=False)
     return state
+
+
+def training_state(model: nn.Module, algorithm: TrainingAlgorithm, task: TrialTask) -> dict[str, Any]:
+    """Return the part of a checkpoint that is the training's: model, algorithm, and the generator it draws on."""
+    return {
+        "model": model.state_dict(),
+        "algorithm": algorithm.state_dict(),
+        "generator": task.generator.get_state(),
+    }
+
+
+def restore_training(state: dict[str, Any], model: nn.Module, algorithm: TrainingAlgorithm, task: TrialTask) -> None:
+    """Put back what `training_state` returned, out of a checkpoint."""
+    model.load_state_dict(state["model"])
+    algorithm.load_state_dict(state["algorithm"])
+    task.generator.set_state(state["generator"].cpu())
 
 
 def restore_generators(state: dict[str, Any]) -> None:

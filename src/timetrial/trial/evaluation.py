@@ -9,9 +9,7 @@ from torch import nn
 
 from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import to_device
-from timetrial.workloads.base import Data, HostBatch, Split, TorchWorkload
-
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+from timetrial.workloads.base import SPLITS, Data, HostBatch, TorchWorkload
 
 
 def evaluate(
@@ -35,7 +33,7 @@ def evaluate(
     metrics: dict[str, float] = {}
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int(seeds.stream("evaluation").generate_state(1)[0]))
-        for split in _SPLITS:
+        for split in SPLITS:
             expected = data.eval_examples(split)
             if expected == 0:
                 continue

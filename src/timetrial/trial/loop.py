@@ -196,9 +196,7 @@ class Trial:
             "evaluations": self.evaluations,
             "position": self.stream.position,
             "clock": self.clock.state_dict(),
-            "model": self.model.state_dict(),
-            "algorithm": self.algorithm.state_dict(),
-            "generator": self.task.generator.get_state(),
+            **checkpoint.training_state(self.model, self.algorithm, self.task),
         }
         checkpoint.save(self.record.checkpoint_file, state)
 
@@ -214,9 +212,7 @@ class Trial:
         self.evaluations = state["evaluations"]
         self.task.evaluations = tuple(self.evaluations)
         self.stream.position = state["position"]
-        self.model.load_state_dict(state["model"])
-        self.algorithm.load_state_dict(state["algorithm"])
-        self.task.generator.set_state(state["generator"].cpu())
+        checkpoint.restore_training(state, self.model, self.algorithm, self.task)
         self.record.restore_evaluations(self.evaluations)
         checkpoint.restore_generators(state)
         self.clock.load_state_dict(state["clock"])

@@ -172,6 +172,7 @@ def _close(
     trace: str | None = None,
 ) -> TrialResult:
     steps = trial.step if trial else 0
+    asked = trial.algorithm.asked_batch_size if trial and isinstance(trial.algorithm, PublicSubmission) else None
     return TrialResult(
         ended=ended,  # type: ignore[arg-type]  # pydantic checks it
         reason=reason,
@@ -186,6 +187,6 @@ def _close(
         load=(started.load, os.getloadavg()[0]),
         resumes=trial.resumes if trial else 0,
         batch_size=trial.stream.batch_size if trial else None,
-        asked_batch_size=getattr(trial.algorithm, "asked_batch_size", None) if trial else None,
+        asked_batch_size=asked,
         traceback=trace,
     )

@@ -18,7 +18,7 @@ from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.batches import EXAMPLES, Field, Fields
 from timetrial.workloads.sources import ArrayData, Augment
 
-SIZES: dict[str, int] = {"train": 1000, "validation": 400, "test": 397}
+SIZES: dict[Split, int] = {"train": 1000, "validation": 400, "test": 397}
 """Examples a split; an evaluation's `train` split is the first 400 training examples."""
 
 EVAL_TRAIN = 400
@@ -32,7 +32,7 @@ BACKGROUND = -_MEAN / _STD
 
 
 @lru_cache(maxsize=1)
-def splits() -> dict[str, HostBatch]:
+def splits() -> dict[Split, HostBatch]:
     """Return `inputs`, normalised float32 (n, 8, 8), and `targets`, int64 (n,), of each split."""
     rows = np.loadtxt(_file(), delimiter=",")
     order = np.random.Generator(np.random.PCG64(_SPLIT_SEED)).permutation(len(rows))
@@ -83,9 +83,4 @@ def random_digits(random: np.random.Generator, batch_size: int, shape: tuple[int
 def digits_data(shape: tuple[int, ...], augment: Augment | None = None) -> ArrayData:
     """Return the digits with inputs of the given shape of 64 pixels an example, (64,) or (1, 8, 8)."""
     shaped = {name: {**arrays, "inputs": arrays["inputs"].reshape(-1, *shape)} for name, arrays in splits().items()}
-    evaluation: dict[Split, HostBatch] = {
-        "train": {name: array[:EVAL_TRAIN] for name, array in shaped["train"].items()},
-        "validation": shaped["validation"],
-        "test": shaped["test"],
-    }
-    return ArrayData(shaped["train"], evaluation, augment=augment)
+    return ArrayData.of_splits(shaped, slice(EVAL_TRAIN), augment=augment)

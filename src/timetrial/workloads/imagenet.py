@@ -48,13 +48,12 @@ def images_data(
 
     What evaluations see is made once and kept: 12 kB an image of `mini`.
     """
-    images = {name: np.asarray(array) for name, array in arrays.items()}  # take() on a memory map is slower
-    train = {"inputs": images["train_inputs"], "targets": images["train_targets"]}
+    train = {"inputs": arrays["train_inputs"], "targets": arrays["train_targets"]}
     crops = RandomCrops(train["inputs"].shape[-1], image_size, crop_area)
     evaluated: dict[Split, tuple[np.ndarray, np.ndarray]] = {
         "train": (validation_transform(train["inputs"][:EVAL_TRAIN], image_size), train["targets"][:EVAL_TRAIN]),
-        "validation": (validation_transform(images["validation_inputs"], image_size), images["validation_targets"]),
-        "test": (bicubic_transform(images["test_inputs"], image_size), images["test_targets"]),
+        "validation": (validation_transform(arrays["validation_inputs"], image_size), arrays["validation_targets"]),
+        "test": (bicubic_transform(arrays["test_inputs"], image_size), arrays["test_targets"]),
     }
     evaluation: dict[Split, HostBatch] = {
         split: {"inputs": inputs, "targets": targets.astype(np.int64)} for split, (inputs, targets) in evaluated.items()

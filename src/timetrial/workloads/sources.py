@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 
@@ -11,11 +11,15 @@ from timetrial.errors import UserError
 from timetrial.workloads.base import HostBatch, Split
 
 Prepare: TypeAlias = Callable[[HostBatch], HostBatch]
-"""Makes of rows as they are stored a batch as the model takes it."""
+"""Makes of rows as they are stored a batch as the model takes it, of each row by itself in training."""
 Augment: TypeAlias = Callable[[HostBatch, np.random.Generator], HostBatch]
 """The same for training, where chance has a part."""
 
 _SHUFFLE, _AUGMENT = 0, 1
+
+
+def _as_they_are(batch: HostBatch) -> HostBatch:
+    return batch
 
 
 class Shuffle:
@@ -69,14 +73,16 @@ class ArraySource:
         seed: np.random.SeedSequence,
         augment: Augment | None = None,
         *,
+        prepare: Prepare = _as_they_are,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
-        """Take arrays of equal length; `augment` maps a batch as stored and a generator to a training batch."""
+        """Take arrays of equal length; `augment`, or without it `prepare`, makes training batches of stored rows."""
         check_division(batch_size, rank, ranks)
         self._arrays = arrays
         self._batch_size = batch_size
         self._augment = augment
+        self._prepare = prepare
         self._own = slice(rank, None, ranks)
         self._shuffle = Shuffle(len(next(iter(arrays.values()))), seed)
 
@@ -84,7 +90,8 @@ class ArraySource:
         """Return the batch of step `index`, counted from 0."""
         rows = self._shuffle.rows(index * self._batch_size, self._batch_size)
         if self._augment is None:
-            return {name: array.take(rows[self._own], axis=0) for name, array in self._arrays.items()}
+            own = rows[self._own]
+            return self._prepare({name: array.take(own, axis=0) for name, array in self._arrays.items()})
         stored = {name: array.take(rows, axis=0) for name, array in self._arrays.items()}
         batch = self._augment(stored, self._shuffle.augmentation(index))
         return {name: array[self._own] for name, array in batch.items()}
@@ -98,17 +105,34 @@ class ArrayData:
         train: HostBatch,
         evaluation: Mapping[Split, HostBatch],
         *,
-        prepare: Prepare | None = None,
+        prepare: Prepare = _as_they_are,
+        prepare_evaluation: Prepare | None = None,
         augment: Augment | None = None,
     ) -> None:
         """Take the training arrays and those that evaluations run over, as they are stored.
 
-        `augment` makes a training batch of stored rows (None: as `prepare` does), `prepare` a batch of an evaluation.
+        `prepare` makes a batch of stored rows; other ones are made by `augment` of training rows, if it is given,
+        and by `prepare_evaluation` of an evaluation's.
         """
         self._train = train
         self._evaluation = evaluation
-        self._prepare = prepare or _as_they_are
-        self._augment = augment or (None if prepare is None else lambda batch, random: prepare(batch))
+        self._augment = augment
+        self._prepare = prepare
+        self._prepare_evaluation = prepare_evaluation or prepare
+
+    @classmethod
+    def of_splits(
+        cls,
+        splits: Mapping[Split, HostBatch],
+        eval_train: slice,
+        *,
+        prepare: Prepare = _as_they_are,
+        augment: Augment | None = None,
+    ) -> Self:
+        """Take the arrays of all splits; an evaluation's `train` split is the slice `eval_train` of the training's."""
+        train = splits["train"]
+        evaluation = {**splits, "train": {name: array[eval_train] for name, array in train.items()}}
+        return cls(train, evaluation, prepare=prepare, augment=augment)
 
     @property
     def train_examples(self) -> int:
@@ -123,13 +147,13 @@ class ArrayData:
         self, seed: np.random.SeedSequence, batch_size: int, *, rank: int = 0, ranks: int = 1
     ) -> ArraySource:
         """Return the training data, reshuffled every epoch and augmented anew at every step."""
-        return ArraySource(self._train, batch_size, seed, self._augment, rank=rank, ranks=ranks)
+        return ArraySource(self._train, batch_size, seed, self._augment, prepare=self._prepare, rank=rank, ranks=ranks)
 
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
         """Yield an evaluation split once, in order, not augmented."""
         arrays = self._evaluation[split]
         for start in range(0, _length(arrays), batch_size):
-            yield self._prepare({name: array[start : start + batch_size] for name, array in arrays.items()})
+            yield self._prepare_evaluation({name: array[start : start + batch_size] for name, array in arrays.items()})
 
 
 def check_division(batch_size: int, rank: int, ranks: int) -> None:
@@ -144,7 +168,3 @@ def check_division(batch_size: int, rank: int, ranks: int) -> None:
 
 def _length(arrays: HostBatch) -> int:
     return len(next(iter(arrays.values())))
-
-
-def _as_they_are(batch: HostBatch) -> HostBatch:
-    return batch

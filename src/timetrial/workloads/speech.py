@@ -10,7 +10,7 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.errors import UserError
-from timetrial.workloads.base import HostBatch, Split, Workload
+from timetrial.workloads.base import SPLITS, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
 from timetrial.workloads.sources import ArrayData
 from timetrial.workloads.speech_generator import DATASETS
@@ -109,13 +109,8 @@ class SpeechWorkload(Workload[SpeechConfigT]):
 
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Return the generated utterances; an evaluation's `train` split is the first training utterances."""
-        splits = {split: self._split(arrays, split) for split in ("train", "validation", "test")}
-        evaluation: dict[Split, HostBatch] = {
-            "train": {name: array[:EVAL_TRAIN] for name, array in splits["train"].items()},
-            "validation": splits["validation"],
-            "test": splits["test"],
-        }
-        return ArrayData(splits["train"], evaluation, prepare=as_floats)
+        splits = {split: self._split(arrays, split) for split in SPLITS}
+        return ArrayData.of_splits(splits, slice(EVAL_TRAIN), prepare=as_floats)
 
     def _split(self, arrays: HostBatch, split: str) -> HostBatch:
         assert self.config.alphabet is not None, "generated utterances are spelled"

@@ -44,8 +44,7 @@ def make_language(random: np.random.Generator, words: int) -> Language:
     disorder = 2.0 * random.random(words)
     lengths = np.array([len(word) for word in lexicon])
     ranked = np.array(list(lexicon))[np.argsort(lengths + disorder, kind="stable")]
-    weights = 1.0 / np.arange(1, words + 1)
-    cumulative = np.cumsum(weights) / weights.sum()
+    cumulative = _cumulative(1, words)
     followers = _draw(cumulative, random, (words, _FOLLOWERS))
     followers += followers == np.arange(words)[:, np.newaxis]  # no word is preferred after itself
     followers %= words
@@ -72,14 +71,19 @@ def make_sentence(language: Language, random: np.random.Generator, words: int, l
     return " ".join(sentence)
 
 
+def _cumulative(first: int, count: int) -> np.ndarray:
+    """Return cumulative probabilities of `count` things, proportional to 1 / first, 1 / (first + 1), ..."""
+    weights = 1.0 / np.arange(first, first + count)
+    return np.cumsum(weights) / weights.sum()
+
+
 def _draw(cumulative: np.ndarray, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.minimum(np.searchsorted(cumulative, random.random(shape)), len(cumulative) - 1)
 
 
 def _letter(kind: str, random: np.random.Generator) -> str:
     letters = VOWELS if kind == "V" else CONSONANTS
-    weights = 1.0 / np.arange(2, len(letters) + 2)
-    return letters[int(_draw(np.cumsum(weights) / weights.sum(), random, ()))]
+    return letters[int(_draw(_cumulative(2, len(letters)), random, ()))]
 
 
 def _neighbour(word: str, random: np.random.Generator) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads.base import HostBatch, Split, Workload
+from timetrial.workloads.base import SPLITS, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Field, Fields, bad_batch
 from timetrial.workloads.criteo1tb.generator import Sizes, generate, is_wide
 from timetrial.workloads.criteo1tb.preprocessing import DictionaryCoded
@@ -139,17 +139,11 @@ class Criteo1tb(Workload[CriteoConfig]):
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Return the generated logs, hashed and with counts in logarithms."""
 
-        def rows(split: Split, stop: int | None = None) -> HostBatch:
-            return {name: arrays[f"{split}_{name}"][:stop] for name in ("dense", "narrow", "wide", "labels")}
-
+        fields = ("dense", "narrow", "wide", "labels")
+        splits = {split: {name: arrays[f"{split}_{name}"] for name in fields} for split in SPLITS}
         sizes = self.config.field_sizes
         prepare = DictionaryCoded(arrays["counts"], arrays["categories"], sizes, is_wide(sizes))
-        evaluation: dict[Split, HostBatch] = {
-            "train": rows("train", EVAL_TRAIN[self.preset]),
-            "validation": rows("validation"),
-            "test": rows("test"),
-        }
-        return ArrayData(rows("train"), evaluation, prepare=prepare)
+        return ArrayData.of_splits(splits, slice(EVAL_TRAIN[self.preset]), prepare=prepare)
 
     def torch(self) -> CriteoTorch:
         """Return the PyTorch half."""

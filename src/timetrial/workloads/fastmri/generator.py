@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from timetrial.workloads.base import HostBatch
-
-SPLITS = ("train", "validation", "test")
+from timetrial.workloads.base import SPLITS, HostBatch
 
 SCALE = 1500.0
 """Counts of the int16 k-space for a signal of 1 (fat's) in one orthonormal coefficient: the largest stays in range."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads.base import HostBatch, Split, Workload
+from timetrial.workloads.base import SPLITS, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 from timetrial.workloads.fastmri.generator import MINI, TINY, generate
 from timetrial.workloads.fastmri.preprocessing import (
@@ -98,13 +98,8 @@ class Fastmri(Workload[FastmriConfig]):
 
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Mask, reconstruct and normalise all slices, once: a training slice keeps its mask for the whole run."""
-        splits = {split: self._slices(split, arrays) for split in ("train", "validation", "test")}
-        evaluation: dict[Split, HostBatch] = {
-            "train": {name: array[::_EVAL_TRAIN_EVERY] for name, array in splits["train"].items()},
-            "validation": splits["validation"],
-            "test": splits["test"],
-        }
-        return ArrayData(splits["train"], evaluation)
+        splits = {split: self._slices(split, arrays) for split in SPLITS}
+        return ArrayData.of_splits(splits, slice(None, None, _EVAL_TRAIN_EVERY))
 
     def _slices(self, split: str, arrays: HostBatch) -> HostBatch:
         """Return a split as the model takes it; see `timetrial.workloads.fastmri.preprocessing.prepare`."""

@@ -45,9 +45,9 @@ def token_data(train: np.ndarray, validation: np.ndarray, *, sequence_length: in
     workload (spec: workloads/finewebedu_lm.md, B1): it has no examples.
     """
     pieces = cut(train, sequence_length)
-    evaluation: dict[Split, HostBatch] = {
-        "train": {"pieces": pieces[:eval_train]},
+    splits: dict[Split, HostBatch] = {
+        "train": {"pieces": pieces},
         "validation": {"pieces": cut(validation, sequence_length)},
         "test": {"pieces": pieces[:0]},
     }
-    return ArrayData({"pieces": pieces}, evaluation, prepare=to_batch)
+    return ArrayData.of_splits(splits, slice(eval_train), prepare=to_batch)

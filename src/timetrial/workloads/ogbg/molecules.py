@@ -94,6 +94,12 @@ def grow(random: np.random.Generator, count: int) -> Molecules:
     return molecules
 
 
+def zipf(random: np.random.Generator, largest: int, count: int) -> np.ndarray:
+    """Draw integers from 0 to below `largest`, k with a probability proportional to 1 / (k + 1)."""
+    weights = np.cumsum(1 / np.arange(1, largest + 1))
+    return np.searchsorted(weights, random.random(count) * weights[-1])
+
+
 def _attach(random: np.random.Generator, molecules: Molecules, target: np.ndarray, fragments: Fragments) -> None:
     """Bond a random fragment to a random free atom of each molecule that has room for it.
 
@@ -101,8 +107,7 @@ def _attach(random: np.random.Generator, molecules: Molecules, target: np.ndarra
     draws for all, and bonds where less than the widest fragment's room is left.
     """
     count = len(target)
-    weights = np.cumsum(1 / np.arange(1, len(fragments.size) + 1))
-    chosen = np.searchsorted(weights, random.random(count) * weights[-1])
+    chosen = zipf(random, len(fragments.size), count)
     keys = random.random(molecules.kind.shape) * (molecules.free > 0)
     own_keys = random.random((count, WIDEST)) * (fragments.free[chosen] > 0)
     size = molecules.size

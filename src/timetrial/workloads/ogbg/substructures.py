@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from timetrial.workloads.ogbg.fragments import CARBON, CHARGE, NITROGEN, NUMBER, OXYGEN, SULPHUR
-from timetrial.workloads.ogbg.molecules import Molecules, distances
+from timetrial.workloads.ogbg.molecules import Molecules, distances, zipf
 
 FARTHEST = 4
 """Bonds between the atoms of a question at most."""
@@ -88,18 +88,12 @@ class Questions:
         ).astype(np.int8)
         self._occur = self._classes.sum(axis=2)
 
-    @staticmethod
-    def _zipf(random: np.random.Generator, largest: int, count: int) -> np.ndarray:
-        """Draw integers from 1 to `largest` with probabilities proportional to their reciprocals."""
-        weights = np.cumsum(1 / np.arange(1, largest + 1))
-        return np.searchsorted(weights, random.random(count) * weights[-1]) + 1
-
     def draw(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a question; return how often its substructure occurs, and groups for `given_away` (molecules,)."""
         form = int(random.integers(4))
-        a, b, c = (int(number) for number in self._zipf(random, len(self._classes), 3) - 1)
-        near, far = (int(number) for number in self._zipf(random, 2, 2))
-        distance = int(self._zipf(random, FARTHEST, 1)[0])
+        a, b, c = (int(number) for number in zipf(random, len(self._classes), 3))
+        near, far = (int(number) for number in zipf(random, 2, 2) + 1)
+        distance = int(zipf(random, FARTHEST, 1)[0]) + 1
         if form == 0:  # an a, and a b at just this distance
             found = self._classes[a] & (self._counts[distance, b] > 0)
         elif form == 1:  # a b between an a and a c

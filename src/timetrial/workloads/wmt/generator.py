@@ -169,14 +169,13 @@ def translations(words: Lexicon, said: Sentences, *, free: bool = True) -> list[
         np.where(said.negation, NEGATION[1], _NOTHING),
         _pick(words.target_verbs, said.verb, said.tense, agreement, of_object, said.synonym[0]),
     ]
-    nothing = np.full(len(said.verb), _NOTHING)
     columns = [
-        *(np.where(said.question, word, nothing) for word in verb),
+        *(np.where(said.question, word, _NOTHING) for word in verb),
         _pick(words.target_pronouns, said.pronoun),
         *_target_phrase(words, subject, np.zeros_like(of_verb)),
         _pick(words.target_prepositions, said.preposition, words.animate[attribute.noun]),
         *_target_phrase(words, attribute, np.zeros_like(of_verb)),
-        *(np.where(said.question, nothing, word) for word in verb),
+        *(np.where(said.question, _NOTHING, word) for word in verb),
         *_target_phrase(words, patient, of_verb),
         _pick(words.target_adverbs, said.adverb, said.synonym[1]),
     ]

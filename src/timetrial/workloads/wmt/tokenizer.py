@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, PADDING
+from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, FIRST_PIECE, PADDING
 
 MINI = Path(__file__).parent / "mini.model"
 """Trained on the training pairs of `mini`."""
@@ -46,7 +46,7 @@ class WordTokenizer:
     def __init__(self, texts: Iterable[str]) -> None:
         """Number the words of the texts, from 3 in alphabetical order; others are unknown, 0."""
         words = sorted({word for text in texts for word in _words(text)})
-        self._numbers = {word: number for number, word in enumerate(words, start=END_OF_SENTENCE + 1)}
+        self._numbers = {word: number for number, word in enumerate(words, start=FIRST_PIECE)}
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of each text."""

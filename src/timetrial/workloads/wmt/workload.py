@@ -18,7 +18,7 @@ from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.sources import ArrayData
 from timetrial.workloads.wmt.generator import MINI, TINY, generate
-from timetrial.workloads.wmt.preprocessing import evaluation_rows, pack, short_pairs
+from timetrial.workloads.wmt.preprocessing import SIDES, evaluation_rows, pack, short_pairs
 from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, FIRST_PIECE, PADDING
 
 if TYPE_CHECKING:
@@ -151,16 +151,16 @@ class Wmt(Workload[WmtConfig]):
             for split, count in EVALUATED[self.preset].items()
         }
         train = pack(pairs["train"], self.config.max_length)
-        return ArrayData(train, evaluated, prepare=evaluation_rows, augment=lambda packed, random: packed)
+        return ArrayData(train, evaluated, prepare_evaluation=evaluation_rows)
 
     def _pairs(self, arrays: HostBatch, split: Split) -> HostBatch:
-        pairs = {side: arrays[f"{split}_{side}"] for side in ("inputs", "targets")}
+        pairs = {side: arrays[f"{split}_{side}"] for side in SIDES}
         return short_pairs(pairs, self.config.longest_sentence)
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be; rows of an evaluation are not packed."""
         fields: dict[str, Field] = {}
-        for side in ("inputs", "targets"):
+        for side in SIDES:
             shape = (EXAMPLES, Axis(name=f"tokens of {side}", at_most=self.config.max_length))
             fields |= {
                 side: Field(kind="labels", axes=shape, at_least=0, below=self.config.vocabulary),
@@ -174,7 +174,7 @@ class Wmt(Workload[WmtConfig]):
     def check_batch(self, batch: HostBatch) -> None:
         """Raise UserError where a batch is no good; of what describes packing, all or nothing must be there."""
         super().check_batch(batch)
-        packing = {f"{side}_{what}" for side in ("inputs", "targets") for what in ("position", "segmentation")}
+        packing = {f"{side}_{what}" for side in SIDES for what in ("position", "segmentation")}
         missing = packing - batch.keys()
         if missing and missing != packing:
             raise bad_batch(min(missing), "to have it together with the other arrays of packed rows", "no such array")
@@ -186,7 +186,7 @@ class Wmt(Workload[WmtConfig]):
         (batch_size, max_length): `inputs` and `targets` with their `_position` and `_segmentation`, `weights`.
         """
         batch: HostBatch = {}
-        for side in ("inputs", "targets"):
+        for side in SIDES:
             batch |= self._packed_pairs(side, random, batch_size)
         return {**batch, "weights": (batch["targets"] > PADDING).astype(np.int64)}
 
