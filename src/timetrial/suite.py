@@ -138,6 +138,8 @@ class SuiteWorkload:
     eval_batch_size: _Count
     train_examples: _Count
     eval_examples: EvalSizes
+    data: Literal["generated", "prepared"] | None = None
+    """Which data; None takes those that are generated at this preset, and where there are none, prepared ones."""
     source: _Text | None = None
     """Where the numbers come from, when they are not from the suite's main source."""
 

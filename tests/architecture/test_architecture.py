@@ -18,6 +18,7 @@ ORDER = [
     "suite",
     "records",
     "tuning",
+    "prepared",
     "workloads",
     "compat",
     "algorithms",

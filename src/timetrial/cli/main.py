@@ -8,6 +8,7 @@ import typer
 
 from timetrial import __version__
 from timetrial.cli.check import check
+from timetrial.cli.data import data
 from timetrial.cli.doctor import doctor
 from timetrial.cli.list import list_
 from timetrial.cli.quickstart import quickstart
@@ -37,6 +38,7 @@ app.command()(show)
 app.command()(check)
 app.command()(targets)
 app.command()(doctor)
+app.add_typer(data)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timetrial.cli.options import DEFAULT_RUNS, AsJson, Device, Jobs, Ruleset, RunsDir, Seed
+from timetrial.cli.options import DEFAULT_RUNS, AsJson, Data, Device, Jobs, Ruleset, RunsDir, Seed, use_data
 
 if TYPE_CHECKING:
     from timetrial.launch.plan import RunRequest
@@ -32,6 +32,7 @@ def run(
     jobs: Jobs = None,
     device: Device = "auto",
     runs_dir: RunsDir = DEFAULT_RUNS,
+    data: Data = None,
     overwrite: Annotated[bool, typer.Option(help="Replace records made by other code or settings.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Run trials again that ended in an error.")] = False,
     as_json: AsJson = False,
@@ -46,6 +47,7 @@ def run(
 
     timetrial run quickstart-1 --submission adamw --search-space space.json --studies 5 --trials 10
     """
+    use_data(data)
     from timetrial.algorithms.registry import identify
     from timetrial.cli.race import choose_device, race
     from timetrial.errors import UserError

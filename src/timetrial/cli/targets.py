@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from timetrial.cli.options import DEFAULT_RUNS, AsJson, Jobs, RunsDir, Seed
+from timetrial.cli.options import DEFAULT_RUNS, AsJson, Data, Jobs, RunsDir, Seed, use_data
 
 if TYPE_CHECKING:
     from timetrial.targets.procedure import TargetSetting
@@ -28,6 +28,7 @@ def targets(
     seed: Seed = 0,
     jobs: Jobs = None,
     runs_dir: RunsDir = DEFAULT_RUNS,
+    data: Data = None,
     output: Annotated[Path, typer.Option(help="Folder for the TOML fragment and the report.")] = Path("targets"),
     as_json: AsJson = False,
 ) -> None:
@@ -40,6 +41,7 @@ def targets(
 
     timetrial targets quickstart-1 --workload digits_mlp --trials 30 --seeds 10
     """
+    use_data(data)
     from rich.console import Console
 
     from timetrial.algorithms.registry import identify

@@ -13,9 +13,9 @@ from timetrial.workloads.registry import workload_of
 
 def missing_datasets(plans: Iterable[TrialPlan]) -> list[Generated]:
     """Return the generated datasets of the trials' workloads that are not in the cache, each once."""
-    entries = {(plan.workload.base, plan.workload.preset): plan.workload for plan in plans}
+    entries = {(plan.workload.base, plan.workload.preset, plan.workload.data): plan.workload for plan in plans}
     workloads = [workload_of(entry) for entry in entries.values()]
-    found = [each.datasets.get(each.preset) for each in workloads]
+    found = [workload.generated() for workload in workloads]
     datasets = {dataset.name: dataset for dataset in found if dataset is not None}
     return [dataset for dataset in datasets.values() if not dataset.is_cached()]
 

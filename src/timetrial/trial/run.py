@@ -62,9 +62,11 @@ def run_trial(plan: TrialPlan, runs: Path, report: Callable[[Evaluation], None])
 def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callable[[Evaluation], None]) -> Trial:
     """Build everything a trial is made of, and resume it where a checkpoint is found."""
     device = machine.make_ready(plan)
-    record.begin(plan, machine.describe(device))
-    seeds = Seeds(plan.seed)
     workload = workload_of(plan.workload)
+    identity = workload.data_identity()
+    _check_same_data(record, identity)
+    record.begin(plan, {**machine.describe(device), "data": identity})
+    seeds = Seeds(plan.seed)
     data = workload.data()
     _check_sizes(plan, data)
     half = workload.torch()
@@ -109,6 +111,16 @@ class Started:
 
     cpu_time: float = field(default_factory=time.process_time)
     load: float = field(default_factory=lambda: os.getloadavg()[0])
+
+
+def _check_same_data(record: TrialRecord, identity: str) -> None:
+    """What was begun on one dataset goes on with that one."""
+    began = record.environment.get("data", identity)
+    if record.checkpoint_file.exists() and began != identity:
+        raise UserError(
+            f"{record.folder}: this trial was begun on other data (their SHA-256 was {str(began)[:12]}..., now it is "
+            f"{identity[:12]}...); prepare them as they were, or begin anew with --overwrite"
+        )
 
 
 def _check_sizes(plan: TrialPlan, data: Data) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 import numpy as np
 
 from timetrial.errors import UnknownNameError, UserError
+from timetrial.prepared.folder import Prepared, open_prepared
+from timetrial.prepared.recipe import Recipe
 from timetrial.workloads.batches import check_fields
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Split: TypeAlias = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+DataKind: TypeAlias = Literal["generated", "prepared"]
 HostBatch: TypeAlias = dict[str, np.ndarray]
 """A batch in host memory: `inputs`, `targets`, maybe `weights` and what the workload adds."""
 
@@ -140,33 +143,51 @@ class Workload(ABC, Generic[Config]):
     datasets: ClassVar[Mapping[str, Generated]] = {}
     """By preset, the generated dataset, where there is one."""
 
-    def __init__(self, preset: str, variant: str | None = None) -> None:
+    def __init__(self, preset: str, variant: str | None = None, data: DataKind | None = None) -> None:
+        """Take a preset and a variant's suffix; `data` says which data, by default generated ones if there are any."""
         if preset not in self.presets:
             raise UnknownNameError(f"preset of {type(self).__name__}", preset, self.presets)
         config = self.presets[preset]
         self.preset = preset
         self.config: Config = self.variants[variant](config) if variant else config
+        self.data_kind: DataKind = data or ("generated" if preset in self.datasets else "prepared")
 
     def data(self) -> Data:
         """Return the dataset at this preset; raises UserError where it is not to be had, saying what to do."""
-        # Still mapped, but plain arrays: `take` of a memory map is slower.
-        return self.data_from({name: np.asarray(array) for name, array in self.dataset().arrays().items()})
+        if (generated := self.generated()) is not None:
+            # Still mapped, but plain arrays: `take` of a memory map is slower.
+            return self.data_from({name: np.asarray(array) for name, array in generated.arrays().items()})
+        return self.data_prepared(open_prepared(self.recipe()))
 
-    def has_data(self) -> bool:
-        """Whether this preset has an input pipeline."""
-        return type(self).data is not Workload.data or self.preset in self.datasets
+    def check_data(self) -> None:
+        """Raise UserError where the dataset is not to be had, saying what to do; nothing is generated or read."""
+        if self.generated() is None:
+            open_prepared(self.recipe())
 
-    def dataset(self) -> Generated:
-        """Return the generated dataset of this preset; raises UserError where there is none."""
+    def data_identity(self) -> str:
+        """Return a SHA-256 that tells the data from others of the same name."""
+        if (generated := self.generated()) is not None:
+            return generated.sha256
+        return open_prepared(self.recipe()).manifest.sha256
+
+    def generated(self) -> Generated | None:
+        """Return the generated dataset that this workload runs on; None where it runs on other data."""
+        if self.data_kind == "prepared":
+            return None
         if self.preset not in self.datasets:
-            raise UserError(
-                f"{type(self).__name__}: this release has no input pipeline for the preset {self.preset!r} yet, "
-                "so that it cannot be raced; `timetrial list workloads` shows what can"
-            )
+            raise UserError(f"{type(self).__name__}: there are no generated data at the preset {self.preset!r}")
         return self.datasets[self.preset]
 
     def data_from(self, arrays: HostBatch) -> Data:
         """Return the arrays of a generated dataset as training and evaluation data."""
+        raise NotImplementedError
+
+    def recipe(self) -> Recipe:
+        """Return how the dataset of this preset is prepared from its distribution; raises UserError for no way."""
+        raise UserError(f"{type(self).__name__}: its data come with timetrial; there is nothing to prepare")
+
+    def data_prepared(self, prepared: Prepared) -> Data:
+        """Return a prepared dataset as training and evaluation data."""
         raise NotImplementedError
 
     @abstractmethod

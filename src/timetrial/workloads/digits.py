@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from timetrial.api import LossType
 from timetrial.errors import UserError
-from timetrial.workloads.base import HostBatch, Split
+from timetrial.workloads.base import Config, HostBatch, Split, Workload
 from timetrial.workloads.batches import EXAMPLES, Field, Fields
 from timetrial.workloads.sources import ArrayData, Augment
 
@@ -78,6 +79,24 @@ def random_digits(random: np.random.Generator, batch_size: int, shape: tuple[int
         "inputs": random.standard_normal((batch_size, *shape), dtype=np.float32),
         "targets": random.integers(0, 10, size=batch_size),
     }
+
+
+class DigitsWorkload(Workload[Config]):
+    """A workload on the digits, which are here without being generated or prepared."""
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+
+    def generated(self) -> None:
+        """Return that there is nothing to generate."""
+        return
+
+    def check_data(self) -> None:
+        """Raise UserError where scikit-learn, which brings the digits, is not installed."""
+        _file()
+
+    def data_identity(self) -> str:
+        """Return the hash of all splits."""
+        return split_hash()
 
 
 def digits_data(shape: tuple[int, ...], augment: Augment | None = None) -> ArrayData:

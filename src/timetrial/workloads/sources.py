@@ -50,12 +50,12 @@ class Shuffle:
             self._orders = {**kept, epoch: self._generator(_SHUFFLE, epoch).permutation(self.examples)}
         return self._orders[epoch]
 
-    def augmentation(self, step: int) -> np.random.Generator:
-        """Return the generator of a step's augmentation."""
-        return self._generator(_AUGMENT, step)
+    def augmentation(self, step: int, place: int = 0) -> np.random.Generator:
+        """Return the generator of a step's augmentation; of one example's, by its place in the batch from 1."""
+        return self._generator(_AUGMENT, step, place)
 
-    def _generator(self, stream: int, index: int) -> np.random.Generator:
-        counter = np.array([0, 0, stream, index], dtype=np.uint64)
+    def _generator(self, stream: int, index: int, place: int = 0) -> np.random.Generator:
+        counter = np.array([0, place, stream, index], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=self._key, counter=counter))
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from timetrial.api import LossType
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import Data, HostBatch
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.digits import digit_fields, digits_data, random_digits
+from timetrial.workloads.digits import DigitsWorkload, digit_fields, digits_data, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_mlp.model_torch import DigitsMlpTorch
@@ -28,10 +27,9 @@ class DigitsMlpConfig:
     classes: int = 10
 
 
-class DigitsMlp(Workload[DigitsMlpConfig]):
+class DigitsMlp(DigitsWorkload[DigitsMlpConfig]):
     """1,000 digits, one hidden layer, accuracy."""
 
-    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {"mini": DigitsMlpConfig(hidden=256), "tiny": DigitsMlpConfig(hidden=16)}
     batch_sizes = {"mini": 64, "tiny": 16}
 

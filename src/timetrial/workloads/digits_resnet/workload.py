@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from timetrial.api import LossType
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import Data, HostBatch
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.digits import BACKGROUND, digit_fields, digits_data, random_digits
+from timetrial.workloads.digits import BACKGROUND, DigitsWorkload, digit_fields, digits_data, random_digits
 
 if TYPE_CHECKING:
     from timetrial.workloads.digits_resnet.model_torch import DigitsResnetTorch
@@ -35,10 +34,9 @@ class DigitsResnetConfig:
     """Standard deviation of the noise on training images, in units of the pixels' own."""
 
 
-class DigitsResnet(Workload[DigitsResnetConfig]):
+class DigitsResnet(DigitsWorkload[DigitsResnetConfig]):
     """1,000 digits, augmented; pre-activation ResNet with batch norm; accuracy."""
 
-    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "mini": DigitsResnetConfig(widths=(16, 32), blocks=1),
         "tiny": DigitsResnetConfig(widths=(4, 8), blocks=1),
