@@ -78,10 +78,12 @@ class StoredFields:
                 writers[name] = ArrayWriter(folder / f"{name}.npy", dtypes[name], (len(columns),))
             for writer in writers.values():
                 files.enter_context(writer)
+            examples = 0
             for piece in pieces:
+                examples += len(piece["labels"])
                 for name, writer in writers.items():
-                    writer.write(piece[name])
-        return writers["labels"].rows
+                    writer.append(piece[name])
+        return examples
 
 
 def slice_of(rows: StoredRows, start: int, stop: int) -> HostBatch:
