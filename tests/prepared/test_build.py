@@ -17,6 +17,7 @@ from toy_recipe import Toy
 from timetrial.errors import UserError
 from timetrial.prepared.build import Progress, plan_sizes, prepare, size_text, verify
 from timetrial.prepared.folder import open_prepared, read_manifest
+from timetrial.records.lock import exclusive
 
 
 @pytest.fixture
@@ -152,15 +153,11 @@ def test_no_room_is_said_before_anything_is_written(raw: Path, tmp_path: Path, m
 
 
 def test_one_process_at_a_time(raw: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_prepare_slowly, args=(raw, tmp_path / "data"))
-    process.start()
-    while not (tmp_path / "data" / "toy" / "lock").exists():
-        process.join(0.01)
-    with pytest.raises(UserError, match="another process is at work"):
+    folder = tmp_path / "data" / "toy"
+    folder.mkdir(parents=True)
+    with exclusive(folder / "lock"), pytest.raises(UserError, match="toy: another process is at work"):
         prepare(Toy(), raw, tmp_path / "data", jobs=1)
-    process.join()
-    assert process.exitcode == 0
+    assert prepare(Toy(), raw, tmp_path / "data", jobs=1)[1] == 8
 
 
 def test_kills_at_any_moment_change_nothing(raw: Path, tmp_path: Path) -> None:
