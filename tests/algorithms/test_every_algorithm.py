@@ -42,7 +42,7 @@ def test_every_algorithm_is_tested_on_the_problems() -> None:
 def test_it_converges(name: str, problem: str) -> None:
     overrides, tolerance = SETTINGS[name]
     gaps = [remaining_gap(name, overrides, problem, seed=seed) for seed in range(3)]
-    assert max(gaps) <= tolerance, gaps
+    assert all(gap <= tolerance for gap in gaps), gaps  # no NaN is
 
 
 class Network(nn.Module):
