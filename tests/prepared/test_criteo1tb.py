@@ -32,6 +32,7 @@ from timetrial.errors import FileError, UserError
 from timetrial.prepared.build import prepare as prepare_dataset
 from timetrial.prepared.folder import open_prepared
 from timetrial.prepared.lines import Lines, read_lines
+from timetrial.suite import load_suite
 from timetrial.workloads.criteo1tb.data import Blocks, BlockSource, ClickData, StoredFields
 from timetrial.workloads.criteo1tb.logs import parse_log
 from timetrial.workloads.criteo1tb.preprocessing import parse_lines
@@ -86,6 +87,8 @@ def test_splits_are_the_raw_lines(prepared: tuple[Path, dict[int, list[str]]]) -
     for split, expected in lines.items():
         assert found.eval_examples(split) == len(expected)
         assert_same(whole_split(found, split), parse_lines(expected, TINY_FIELD_SIZES))
+        for batch in found.eval_batches(split, 100):
+            Criteo1tb("tiny").check_batch(batch)
 
 
 def test_same_bytes_from_every_form_of_the_raw_files(
@@ -149,6 +152,11 @@ def test_the_published_sizes() -> None:
     recipe = Criteo1tb("full").recipe()
     assert dict(recipe.expected_examples) == {"train": 4_195_197_692, "validation": 83_274_637, "test": 95_000_000}
     assert recipe.expected_examples["test"] == (36 // 2 + 1) * BLOCK_LINES["full"]
+    for suite in ("algoperf-0.5", "algoperf-0.6"):
+        entry = load_suite(suite).workloads["criteo1tb"]
+        assert entry.train_examples == recipe.expected_examples["train"]
+        expected = {**recipe.expected_examples, "train": EVAL_TRAIN["full"]}
+        assert {split: getattr(entry.eval_examples, split) for split in expected} == expected
     stored = StoredFields(FIELD_SIZES).pack(
         {"labels": np.zeros(1, np.uint8), "counts": np.zeros((1, 13), np.float32), "buckets": np.zeros((1, 26))}
     )

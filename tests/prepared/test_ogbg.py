@@ -17,6 +17,7 @@ from commands import assert_same, check_resuming, prepare, prepare_under_fire, p
 from timetrial.errors import UserError
 from timetrial.prepared.build import prepare as prepare_dataset
 from timetrial.prepared.folder import open_prepared
+from timetrial.suite import load_suite
 from timetrial.workloads.ogbg.graphs import Graph, padded_batch
 from timetrial.workloads.ogbg.preprocessing import GraphData
 from timetrial.workloads.ogbg.recipe import OgbgRecipe
@@ -101,7 +102,11 @@ def test_all_tasks_at_full_size_and_the_published_counts(
     full = Ogbg("full").recipe()
     assert full.settings == {"tasks": 128}
     assert dict(full.expected_examples) == {"train": 350_343, "validation": 43_793, "test": 43_793}
-    assert EVAL_TRAIN_FULL == 43_793
+    for suite in ("algoperf-0.5", "algoperf-0.6"):
+        entry = load_suite(suite).workloads["ogbg"]
+        assert entry.train_examples == full.expected_examples["train"]
+        expected_sizes = {**full.expected_examples, "train": EVAL_TRAIN_FULL}
+        assert {split: getattr(entry.eval_examples, split) for split in expected_sizes} == expected_sizes
     with pytest.raises(UserError, match="expected 350343 train examples, found 84"):
         prepare_dataset(full, data.parent / "raw", tmp_path / "full", jobs=1)
 
