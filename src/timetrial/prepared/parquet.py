@@ -15,9 +15,9 @@ _SHARD = re.compile(r"(.*-)(\d{5})-of-(\d{5})\.parquet")
 
 
 def group_ranges(path: Path, column: str, extra: str, size: int) -> list[tuple[range, int]]:
-    """Divide a file's row groups, in order, into ranges of about `size` bytes of that column, and say how many bytes.
+    """Divide a file's row groups, in order, into ranges of about `size` bytes, and say how large each is.
 
-    Bytes as they are without compression. Raises FileError: the file is broken or has no such column.
+    Bytes of all columns, without compression. Raises FileError: the file is broken or has no such column.
     """
     file = _open(path, column, extra)
     ranges: list[tuple[range, int]] = []

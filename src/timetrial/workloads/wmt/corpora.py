@@ -158,7 +158,8 @@ def _table(path: Path) -> Iterator[Batch]:
     """Read a Parquet file with a column `translation` of both languages."""
     for rows in parquet.batches(path, "translation", EXTRA, _LINES):
         try:
-            sides = [rows.field(language).to_pylist() for language in LANGUAGES]
+            with reading(path, UnicodeDecodeError):
+                sides = [rows.field(language).to_pylist() for language in LANGUAGES]
             sources, targets = ([(text or "").encode() for text in side] for side in sides)
         except (KeyError, AttributeError) as error:
             raise FileError(path, f"expected a column translation of texts de and en, found {rows.type}") from error
