@@ -1,42 +1,37 @@
-"""Array files written row by row, and sequences of different lengths kept in two of them."""
+"""Arrays written to `.npy` files row by row, when nobody knows yet how many there will be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib import format as npy
 
-from timetrial.prepared.folder import load_array
-
 
 class ArrayWriter:
-    """Writes a `.npy` file whose number of rows is not known beforehand: nothing but the rows given is in memory.
+    """Writes an array's rows as they come, so that it is never in memory; their number is filled in at the end."""
 
-    Numpy pads a header so that the number can grow in place; the header is written again when the file is closed.
-    """
-
-    def __init__(self, path: Path, dtype: np.dtype, row: tuple[int, ...] = ()) -> None:
-        """Begin a file of rows of shape `row`. Raises OSError where it cannot be written."""
-        self._file = path.open("wb")
-        self._dtype, self._row = np.dtype(dtype), row
+    def __init__(self, path: Path, dtype: Any, row: tuple[int, ...] = ()) -> None:
+        """Begin a new file of rows of that dtype and shape."""
         self._rows = 0
-        self._header()
+        self._dtype = np.dtype(dtype)
+        self._row = row
+        self._file = path.open("wb")
+        self._write_header()
 
     def append(self, rows: np.ndarray) -> None:
-        """Write rows, an array (n, *row); their values must fit the dtype."""
-        assert rows.shape[1:] == self._row, f"rows of shape {self._row}, not {rows.shape[1:]}"
-        self._file.write(np.ascontiguousarray(rows, self._dtype).data.cast("B") if rows.size else b"")
+        """Append rows; they are converted to the file's dtype, into which they must fit."""
+        assert rows.shape[1:] == self._row, f"rows of shape {rows.shape[1:]}, not {self._row}"
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data if rows.size else b"")
         self._rows += len(rows)
 
-    def _header(self) -> None:
+    def _write_header(self) -> None:
+        # numpy leaves room for the length to grow, so that any number of rows takes as much.
         shape = (self._rows, *self._row)
-        description = {"shape": shape, "fortran_order": False, "descr": npy.dtype_to_descr(self._dtype)}
-        self._file.seek(0)
-        npy.write_array_header_1_0(self._file, description)
+        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(self._file, header)
 
     def __enter__(self) -> Self:
         return self
@@ -44,70 +39,7 @@ class ArrayWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        with self._file:
             if kind is None:
-                self._header()
-        finally:
-            self._file.close()
-
-
-class RaggedWriter:
-    """Writes sequences of different lengths: `<name>.npy`, their values in a row, and `<name>_lengths.npy`, int32."""
-
-    def __init__(self, folder: Path, name: str, dtype: np.dtype) -> None:
-        self._values = ArrayWriter(folder / f"{name}.npy", dtype)
-        self._lengths = ArrayWriter(folder / f"{name}_lengths.npy", np.dtype(np.int32))
-
-    def append(self, values: np.ndarray, lengths: np.ndarray) -> None:
-        """Write sequences that stand in a row, of those lengths."""
-        self._values.append(values)
-        self._lengths.append(lengths)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._values.__exit__(kind, error, trace)
-        self._lengths.__exit__(kind, error, trace)
-
-
-class Ragged:
-    """Reads what `RaggedWriter` wrote into folders, in a row: mapped into memory, but for where sequences begin."""
-
-    def __init__(self, folders: Sequence[Path], name: str) -> None:
-        """Take the folders in order, at least one. Raises FileError for a broken file."""
-        self._values = [load_array(folder / f"{name}.npy") for folder in folders]
-        self._lengths = [load_array(folder / f"{name}_lengths.npy") for folder in folders]
-        self._stops = np.cumsum([len(lengths) for lengths in self._lengths])
-        self._offsets: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Return the number of sequences."""
-        return int(self._stops[-1])
-
-    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the values, in a row, and the lengths of the sequences from `start` to before `stop`."""
-        values, lengths = [self._values[0][:0]], [self._lengths[0][:0]]
-        folder = int(np.searchsorted(self._stops, start, side="right"))
-        while start < stop:
-            first = int(self._stops[folder]) - len(self._lengths[folder])
-            own = slice(start - first, min(stop, int(self._stops[folder])) - first)
-            lengths.append(self._lengths[folder][own])
-            offsets = self._offsets_of(folder)
-            values.append(self._values[folder][offsets[own.start] : offsets[own.stop]])
-            start = int(self._stops[folder])
-            folder += 1
-        return np.concatenate(values), np.concatenate(lengths)
-
-    def _offsets_of(self, folder: int) -> np.ndarray:
-        """Return where a folder's sequences begin, and the last ends; kept for one folder at a time."""
-        if folder not in self._offsets:
-            self._offsets = {folder: np.concatenate([[0], np.cumsum(self._lengths[folder], dtype=np.int64)])}
-        return self._offsets[folder]
-
-
-def token_dtype(vocabulary: int) -> np.dtype:
-    """Return the smallest of the dtypes uint16 and int32 that holds token ids below `vocabulary`."""
-    return np.dtype(np.uint16 if vocabulary <= 2**16 else np.int32)
+                self._file.seek(0)
+                self._write_header()

@@ -15,8 +15,9 @@ import numpy as np
 
 from timetrial.errors import FileError
 from timetrial.prepared import parquet
-from timetrial.prepared.arrays import ArrayWriter, RaggedWriter, token_dtype
+from timetrial.prepared.arrays import ArrayWriter
 from timetrial.prepared.folder import load_array
+from timetrial.prepared.ragged import RaggedWriter, token_dtype
 from timetrial.prepared.raw import reading
 from timetrial.workloads.finewebedu_lm.preprocessing import join_documents
 from timetrial.workloads.finewebedu_lm.tokenizer import EXTRA, Tokenizer

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from timetrial.errors import FileError, UserError
-from timetrial.prepared.arrays import ArrayWriter, Ragged, RaggedWriter, token_dtype
+from timetrial.prepared.arrays import ArrayWriter
+from timetrial.prepared.ragged import Ragged, RaggedWriter, token_dtype
 from timetrial.workloads.base import HostBatch
 from timetrial.workloads.wmt.corpora import LANGUAGES, RawPairs
 from timetrial.workloads.wmt.preprocessing import SIDES, STORED, in_a_row, pack, pad_row

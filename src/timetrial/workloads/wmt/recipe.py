@@ -19,8 +19,8 @@ from typing import ClassVar
 import numpy as np
 
 from timetrial.errors import FileError
-from timetrial.prepared.arrays import Ragged
 from timetrial.prepared.folder import load_array
+from timetrial.prepared.ragged import Ragged
 from timetrial.prepared.recipe import Distribution, Part, Recipe, Settings, Stage
 from timetrial.workloads.base import SPLITS, Split
 from timetrial.workloads.wmt.corpora import EXTRA, LANGUAGES, find
