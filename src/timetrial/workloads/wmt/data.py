@@ -20,7 +20,10 @@ from timetrial.workloads.wmt.recipe import EVALUATED_TRAIN
 
 
 class PairData(ArrayData):
-    """Packed rows as training data whose size is told in pairs, as the published benchmark tells it."""
+    """Packed rows as training data whose size is told in pairs, as the published benchmark tells it.
+
+    Batches, steps and epochs are of rows, as there; of the generated data, whose suites fix rows, the size is too.
+    """
 
     def __init__(self, rows: Mapping[str, Chunked], evaluation: Mapping[Split, HostBatch], pairs: int) -> None:
         """Take the rows' stored arrays, pairs of evaluations, and how many training pairs there were in all."""

@@ -42,7 +42,7 @@ EVALUATED_TRAIN = "evaluated-train"
 _EVALUATED_TRAIN_PAIRS = 3072
 """24 batches of 128 (spec: workloads/wmt.md, 1)."""
 _TOKENIZED = 100_000
-"""Pairs that a part tokenises: 10 s or so, and 7 MB of what WMT has."""
+"""Pairs that a part tokenises: some seconds, and about 12 MB of token ids."""
 _PACKED_GROUPS = 1024
 """Groups of `max_length` pairs that a part packs: at the published length 262,144 pairs, some 50 MB of rows."""
 
