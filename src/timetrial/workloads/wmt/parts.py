@@ -29,7 +29,7 @@ MODEL = "sentencepiece.model"
 _TOKENIZER_BYTES = 10_000_000
 """Text that the tokenizer is trained on, at least, newlines included (spec: workloads/wmt.md, 1)."""
 _AT_ONCE = 4096
-"""Pairs that are tokenised or packed at once: while they are packed, some 100 MB."""
+"""Pairs that are tokenised or packed at once: while they are packed, 30 MB."""
 
 Sentences = tuple[np.ndarray, np.ndarray]
 """Token ids in a row, and the sentences' lengths."""
