@@ -26,7 +26,7 @@ COLUMN = "text"
 SPLITS = ("train", "validation")
 
 _DOCUMENTS = 256
-"""Documents that are tokenised at once: a quarter of a million tokens, which the library describes in 30 MB or so."""
+"""Documents that are tokenised at once: a quarter of a million tokens, which the library describes in some 30 MB."""
 _BLOCK = 4_000_000
 """Tokens that are put together at once."""
 _SEED = 0
