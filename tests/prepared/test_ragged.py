@@ -39,6 +39,11 @@ def test_any_range_of_any_division(
         assert values.dtype == np.uint16
         assert values.tolist() == [value for sequence in whole[start:stop] for value in sequence]
         assert lengths.tolist() == [len(sequence) for sequence in whole[start:stop]]
+    rows = choice.draw(st.lists(st.integers(0, len(whole) - 1), max_size=8)) if whole else []
+    values, lengths = ragged.take(np.array(rows, dtype=np.int64))
+    assert values.dtype == np.uint16
+    assert values.tolist() == [value for row in rows for value in whole[row]]
+    assert lengths.tolist() == [len(whole[row]) for row in rows]
 
 
 def test_files_are_plain_arrays(tmp_path: Path) -> None:

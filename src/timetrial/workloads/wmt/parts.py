@@ -28,6 +28,7 @@ MODEL = "sentencepiece.model"
 
 _TOKENIZER_BYTES = 10_000_000
 """Text that the tokenizer is trained on, at least, newlines included (spec: workloads/wmt.md, 1)."""
+_ORDER_SEED = 0
 _AT_ONCE = 4096
 """Pairs that are tokenised or packed at once: while they are packed, 30 MB."""
 
@@ -37,10 +38,9 @@ Sentences = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenized:
-    """A part of token ids, and the pairs of a text that it is made of."""
+    """A part of token ids, and which training pairs it is made of: places in their fixed order, see `mixed`."""
 
     folder: Path
-    text: Path
     start: int
     stop: int
 
@@ -64,6 +64,14 @@ def write_text(pairs: RawPairs, folder: Path) -> int:
     return count
 
 
+def mixed(pairs: int) -> np.ndarray:
+    """Return the fixed order of all training pairs, int64 (pairs,): the corpora are mixed, once and for all.
+
+    TensorFlow Datasets, which the published benchmark reads, writes examples in the order of a hash of each.
+    """
+    return np.random.Generator(np.random.PCG64(_ORDER_SEED)).permutation(pairs)
+
+
 def write_tokenizer(texts: Sequence[Path], vocabulary: int, raw: Path, folder: Path) -> int:
     """Train the tokenizer on alternating lines, German and English, of the first pairs; an error names `raw`."""
     from timetrial.workloads.wmt.tokenizer import train
@@ -78,9 +86,10 @@ def write_tokenizer(texts: Sequence[Path], vocabulary: int, raw: Path, folder: P
 
 def _first_lines(texts: Sequence[Path]) -> Iterator[str]:
     sides = [Ragged(texts, language) for language in LANGUAGES]
+    order = mixed(len(sides[0]))
     total = 0
-    for start in range(0, len(sides[0]), _AT_ONCE):
-        for pair in zip(*(_lines(side, start, min(start + _AT_ONCE, len(side))) for side in sides), strict=True):
+    for start in range(0, len(order), _AT_ONCE):
+        for pair in zip(*(_lines(side, order[start : start + _AT_ONCE]) for side in sides), strict=True):
             if total >= _TOKENIZER_BYTES:
                 return
             for line in pair:
@@ -88,23 +97,24 @@ def _first_lines(texts: Sequence[Path]) -> Iterator[str]:
                 yield line
 
 
-def _lines(side: Ragged, start: int, stop: int) -> list[str]:
-    values, lengths = side.read(start, stop)
+def _lines(side: Ragged, rows: np.ndarray) -> list[str]:
+    values, lengths = side.take(rows)
     content, ends = values.tobytes(), np.cumsum(lengths).tolist()
     return [content[first:last].decode() for first, last in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def write_tokens(tokenized: Tokenized, tokenizer: Path, vocabulary: int, longest: int, folder: Path) -> int:
-    """Write the token ids of a range of a text's pairs but those of which a side has more than `longest`."""
+def write_tokens(
+    texts: Sequence[Path], tokenized: Tokenized, tokenizer: Path, vocabulary: int, longest: int, folder: Path
+) -> int:
+    """Write the token ids of some training pairs but those of which a side has more than `longest`."""
     kept = 0
     dtype = token_dtype(vocabulary)
     with ExitStack() as stack:
         writers = [stack.enter_context(RaggedWriter(folder, side, dtype)) for side in SIDES]
         numbers = stack.enter_context(ArrayWriter(folder / "numbers.npy", np.dtype(np.int32)))
-        first = tokenized.start
-        for start, sides in _short_pairs([tokenized.text], tokenizer, longest, first, tokenized.stop):
-            rows, pairs = sides
-            numbers.append(rows + (start - first))
+        order = mixed(len(Ragged(texts, LANGUAGES[0])))[tokenized.start : tokenized.stop]
+        for rows, pairs in _short_pairs(texts, tokenizer, longest, order):
+            numbers.append(rows)
             for writer, (tokens, lengths) in zip(writers, pairs, strict=True):
                 writer.append(tokens, lengths)
             kept += len(rows)
@@ -115,7 +125,8 @@ def write_evaluation(
     texts: Sequence[Path], tokenizer: Path, vocabulary: int, longest: int, raw: Path, folder: Path
 ) -> int:
     """Write an evaluation's pairs but those of which a side has more than `longest` tokens; an error names `raw`."""
-    found = [pairs for _, (_, pairs) in _short_pairs(texts, tokenizer, longest, 0, len(Ragged(texts, LANGUAGES[0])))]
+    rows = np.arange(len(Ragged(texts, LANGUAGES[0])))
+    found = [pairs for _, pairs in _short_pairs(texts, tokenizer, longest, rows)]
     for number, side in enumerate(SIDES):
         tokens, lengths = (np.concatenate([pairs[number][what] for pairs in found]) for what in (0, 1))
         np.save(folder / f"{side}.npy", pad_row(tokens.astype(token_dtype(vocabulary)), lengths))
@@ -125,22 +136,21 @@ def write_evaluation(
 
 
 def _short_pairs(
-    texts: Sequence[Path], tokenizer: Path, longest: int, start: int, stop: int
-) -> Iterator[tuple[int, tuple[np.ndarray, list[Sentences]]]]:
-    """Tokenise pairs and leave out those with a sentence that is too long, some at a time.
+    texts: Sequence[Path], tokenizer: Path, longest: int, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[Sentences]]]:
+    """Tokenise the pairs of those numbers and leave out those with a sentence that is too long, some at a time.
 
-    Yields the first pair's number and, of those that are kept, which they are and both sides' token ids, int64.
+    Yields the places in `rows` of those that are kept, and both sides' token ids, int64.
     """
     from timetrial.workloads.wmt.tokenizer import Tokenizer
 
     encode = Tokenizer((tokenizer / MODEL).read_bytes()).encode
     sides = [Ragged(texts, language) for language in LANGUAGES]
-    for first in range(start, stop, _AT_ONCE):
-        last = min(first + _AT_ONCE, stop)
-        encoded = [in_a_row(encode(_lines(side, first, last))) for side in sides]
+    for first in range(0, len(rows), _AT_ONCE):
+        encoded = [in_a_row(encode(_lines(side, rows[first : first + _AT_ONCE]))) for side in sides]
         short = np.all([lengths <= longest for _, lengths in encoded], axis=0)
         kept = [(tokens[np.repeat(short, lengths)], lengths[short]) for tokens, lengths in encoded]
-        yield first, (np.flatnonzero(short), kept)
+        yield first + np.flatnonzero(short), kept
 
 
 def write_rows(
