@@ -9,7 +9,7 @@ import numpy as np
 
 from timetrial.api import LossType
 from timetrial.prepared.folder import Prepared
-from timetrial.workloads.base import SPLITS, Data, HostBatch, Workload
+from timetrial.workloads.base import SPLITS, Data, HostBatch, Split, Workload
 from timetrial.workloads.batches import Fields
 from timetrial.workloads.cifar.recipe import CHANNELS, CLASSES, PIXELS, CifarRecipe
 from timetrial.workloads.digits import digit_fields
@@ -54,11 +54,11 @@ class Cifar(Workload[CifarConfig]):
 
     def data_prepared(self, prepared: Prepared) -> Data:
         """Return the prepared images: shifted and mirrored for training, normalised."""
-        splits = {split: dict(prepared.arrays(split)) for split in SPLITS}
+        splits = {split: {name: array[:] for name, array in prepared.arrays(split).items()} for split in SPLITS}
         train = splits["train"]
         order = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED)).permutation(len(train["targets"]))
         chosen = np.sort(order[:EVAL_TRAIN])
-        evaluation = {**splits, "train": {name: array.take(chosen) for name, array in train.items()}}
+        evaluation: dict[Split, HostBatch] = {**splits, "train": {name: array.take(chosen, axis=0) for name, array in train.items()}}
         return ArrayData(train, evaluation, prepare=normalise, augment=shift_and_mirror)
 
     def batch_fields(self) -> Fields:

@@ -45,7 +45,7 @@ class Mnist(Workload[MnistConfig]):
 
     def data_prepared(self, prepared: Prepared) -> Data:
         """Return the prepared images, normalised."""
-        splits = {split: dict(prepared.arrays(split)) for split in SPLITS}
+        splits = {split: {name: array[:] for name, array in prepared.arrays(split).items()} for split in SPLITS}
         return ArrayData.of_splits(splits, slice(EVAL_TRAIN), prepare=normalise)
 
     def batch_fields(self) -> Fields:
