@@ -1,7 +1,8 @@
-"""Reading pickled arrays that strangers wrote: what a pickle may call is what building an array needs, and no more.
+"""Reading pickled arrays that strangers wrote: nothing that a pickle names is called, but for stand-ins.
 
-A pickle is a program. Python's own reader runs whatever it names; this one knows the three names that numpy's arrays
-are made of, and what Python 2 wrote in their place.
+A pickle is a program, and Python's own reader calls whatever it names; numpy's arrays and types, filled by a pickle's
+numbers, can be made to read any memory. Here the three names that an array of bytes needs mean classes of ours, which
+only keep what they are given.
 """
 
 from __future__ import annotations
@@ -14,11 +15,37 @@ import numpy as np
 
 
 class PickleError(ValueError):
-    """The pickle is broken, or wants something that no array needs; the text says what."""
+    """The pickle is broken, or wants something that no array of bytes needs; the text says what."""
+
+
+class StoredArray:
+    """An array of bytes that a pickle holds."""
+
+    array: np.ndarray | None = None
+    """uint8; None where the pickle made one and did not fill it."""
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], StoredType, bool, bytes]) -> None:
+        """Fill the array; the values are in Fortran's order or in C's."""
+        _, shape, kind, is_fortran, values = state
+        if not isinstance(kind, StoredType):
+            raise PickleError("its pickle fills an array of no type")
+        self.array = np.frombuffer(values, np.uint8).reshape(shape, order="F" if is_fortran else "C")
+
+
+class StoredType:
+    """The type of a stored array's values, which is unsigned bytes."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        """Take numpy's code of the type."""
+        if code not in {b"u1", "u1"}:
+            raise PickleError(f"its pickle holds values of type {code!r}; expected unsigned bytes")
+
+    def __setstate__(self, _: object) -> None:
+        """Ignore byte order and the like, of which single bytes have none."""
 
 
 def load_pickle(data: bytes) -> Any:
-    """Return what a pickle of plain values and arrays holds; text of Python 2 comes as bytes. Raises PickleError."""
+    """Return what a pickle of plain values and arrays of bytes holds; Python 2's text as bytes. Raises PickleError."""
     try:
         return _Reader(io.BytesIO(data), encoding="bytes").load()
     except PickleError:
@@ -32,29 +59,15 @@ class _Reader(pickle.Unpickler):
         """Return what a pickle may call; see `pickle.Unpickler`."""
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
-        raise PickleError(f"its pickle asks for {module}.{name}, which no array needs")
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse references to what lies elsewhere; see `pickle.Unpickler`."""
-        raise PickleError("its pickle refers to something outside of it")
+        raise PickleError(f"its pickle asks for {module}.{name}, which no array of bytes needs")
 
 
-def _new_array(kind: type, *_: Any) -> np.ndarray:
-    """Return the empty array that a pickle then fills; numpy's own function would make any subclass."""
-    if kind is not np.ndarray:
-        raise PickleError("its pickle asks for an array of another kind")
-    return np.empty(0, np.uint8)
-
-
-def _dtype(*arguments: Any) -> np.dtype:
-    if arguments[:1] not in {(b"u1",), ("u1",)}:
-        raise PickleError(f"its pickle holds values of type {arguments[:1]}; expected unsigned bytes")
-    return np.dtype(np.uint8)
+def _new_array(*_: object) -> StoredArray:
+    return StoredArray()
 
 
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _new_array,
-    ("numpy._core.multiarray", "_reconstruct"): _new_array,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "ndarray"): StoredArray,
+    ("numpy", "dtype"): StoredType,
 }

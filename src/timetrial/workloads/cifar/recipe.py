@@ -16,7 +16,7 @@ import numpy as np
 from timetrial.errors import FileError
 from timetrial.prepared.raw import reading, require
 from timetrial.prepared.recipe import Distribution, Part, Recipe, Settings, Stage
-from timetrial.workloads.cifar.pickles import PickleError, load_pickle
+from timetrial.workloads.cifar.pickles import PickleError, StoredArray, load_pickle
 
 CLASSES = 10
 PIXELS = 32
@@ -119,12 +119,15 @@ def _read_batch(origin: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         content = load_pickle(_read(origin, name))
     except PickleError as error:
         raise FileError(path, f"is not one of CIFAR-10's files ({error}); download it again") from error
-    data, labels = (content.get(key) for key in (b"data", b"labels")) if isinstance(content, dict) else (None, None)
+    stored, labels = (content.get(key) for key in (b"data", b"labels")) if isinstance(content, dict) else (None, None)
+    data = stored.array if isinstance(stored, StoredArray) else None
     pixels = CHANNELS * PIXELS**2
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != pixels:
-        raise FileError(path, f"expected `data`, bytes of shape (images, {pixels}); found {_describe(data)}")
+    if data is None or data.ndim != 2 or data.shape[1] != pixels:
+        found = "none" if data is None else f"shape {data.shape}"
+        raise FileError(path, f"expected `data`, bytes of shape (images, {pixels}); found {found}")
     if not isinstance(labels, list) or len(labels) != len(data):
-        raise FileError(path, f"expected `labels`, a list of {len(data)} classes; found {_describe(labels)}")
+        found = f"a list of {len(labels)}" if isinstance(labels, list) else "none"
+        raise FileError(path, f"expected `labels`, a list of {len(data)} classes; found {found}")
     for row, label in enumerate(labels):
         if not isinstance(label, int) or not 0 <= label < CLASSES:
             raise FileError(path, f"label {row}: expected 0 to {CLASSES - 1}, found {label!r}")
@@ -143,11 +146,3 @@ def _read(origin: Path, name: str) -> bytes:
                 assert file is not None, "it is a file"
                 return file.read()
     raise FileError(origin, f"expected {FOLDER}/{name} in it; found no such file")
-
-
-def _describe(found: object) -> str:
-    if isinstance(found, np.ndarray):
-        return f"{found.dtype} of shape {found.shape}"
-    if isinstance(found, list):
-        return f"a list of {len(found)}"
-    return "none" if found is None else f"a {type(found).__name__}"

@@ -58,7 +58,10 @@ class Cifar(Workload[CifarConfig]):
         train = splits["train"]
         order = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED)).permutation(len(train["targets"]))
         chosen = np.sort(order[:EVAL_TRAIN])
-        evaluation: dict[Split, HostBatch] = {**splits, "train": {name: array.take(chosen, axis=0) for name, array in train.items()}}
+        evaluation: dict[Split, HostBatch] = {
+            **splits,
+            "train": {name: array.take(chosen, axis=0) for name, array in train.items()},
+        }
         return ArrayData(train, evaluation, prepare=normalise, augment=shift_and_mirror)
 
     def batch_fields(self) -> Fields:
