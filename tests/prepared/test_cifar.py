@@ -92,22 +92,17 @@ def test_evaluated_training_images_are_the_same_few(data: Path, monkeypatch: pyt
     assert len({image.tobytes() for image in first["inputs"]}) == 13
 
 
-def test_training_images_are_crops_of_padded_ones(data: Path) -> None:
-    random = np.random.default_rng(0)
-    stored = {
-        "inputs": random.integers(1, 256, (64, 3, 32, 32), dtype=np.uint8),
-        "targets": np.arange(64, dtype=np.uint8),
-    }
+def test_training_images_are_crops_of_padded_ones() -> None:
+    images = np.random.default_rng(0).integers(1, 256, (64, 3, 32, 32), dtype=np.uint8)
+    stored = {"inputs": images, "targets": np.arange(64, dtype=np.uint8)}
     found = shift_and_mirror(stored, np.random.default_rng(1))
-    padded = np.pad(stored["inputs"], ((0, 0), (0, 0), (4, 4), (4, 4)))
+    padded = np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4)))
     ways = set()
     for number, image in enumerate(found["inputs"]):
         for down, right, mirrored in np.ndindex(9, 9, 2):
-            crop = padded[number : number + 1, :, down : down + 32, right : right + 32]
-            if np.array_equal(
-                normalise({"inputs": crop[..., ::-1] if mirrored else crop, "targets": stored["targets"]})["inputs"][0],
-                image,
-            ):
+            crop = padded[[number], :, down : down + 32, right : right + 32]
+            expected = normalise({"inputs": crop[..., ::-1] if mirrored else crop, "targets": stored["targets"]})
+            if np.array_equal(expected["inputs"][0], image):
                 ways.add((down, right, mirrored))
                 break
         else:
@@ -138,7 +133,7 @@ def test_published_size_and_checksums(tmp_path: Path) -> None:
     for packed in (True, False):
         (stage,) = recipe.stages(make(tmp_path / f"raw {packed}", packed=packed), tmp_path)
         assert all(path.name in part.published for part in stage() for path in part.sources)
-    with pytest.raises(UserError, match="tar.gz: its md5 is not the published"):
+    with pytest.raises(UserError, match=r"tar\.gz: its md5 is not the published"):
         prepare_here(recipe, tmp_path / "raw True", tmp_path / "data", jobs=1)
 
 
@@ -158,8 +153,8 @@ class Marked:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
     raw = make(tmp_path / "raw", packed=False)
-    (raw / FOLDER / "data_batch_3").write_bytes(pickle.dumps({b"data": Marked(tmp_path / "mark")}, protocol=protocol))
-    with pytest.raises(UserError, match="data_batch_3: is not one of CIFAR-10's files .*asks for posix.system"):
+    (raw / FOLDER / "data_batch_3").write_bytes(pickle.dumps([Marked(tmp_path / "mark")], protocol=protocol))
+    with pytest.raises(UserError, match=r"data_batch_3: is not .*asks for (posix\.system|_codecs)"):
         RECIPE.stages(raw, tmp_path)[0]()[0].make(tmp_path)
     assert not (tmp_path / "mark").exists()
 
@@ -178,26 +173,39 @@ def test_a_pickle_runs_nothing(tmp_path: Path, protocol: int) -> None:
     ],
 )
 def test_only_arrays_are_made(module: str, name: str) -> None:
-    with pytest.raises(PickleError, match="which no array needs|broken"):
+    with pytest.raises(PickleError, match="which no array of bytes needs"):
         load_pickle(b"\x80\x02" + call(module, name, (b"1",)) + b".")
 
 
-def test_arrays_of_objects_and_of_subclasses_are_refused() -> None:
-    """A file of numbers has no objects; a memory map would open a file."""
-    with pytest.raises(PickleError, match="values of type"):
-        load_pickle(pickle.dumps(np.array([None]), protocol=2))
-    with pytest.raises(PickleError, match="values of type"):
+def test_arrays_of_other_types_are_refused() -> None:
+    """Objects among them; and a type that the pickle then fills with flags of its own is no type of numpy's."""
+    with pytest.raises(PickleError, match="values of type b'f8'"):
         load_pickle(pickled(np.zeros(3)))
-    other = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\nK\x00\x85U\x01btR."
-    with pytest.raises(PickleError, match="another kind"):
-        load_pickle(other)
+    with pytest.raises(PickleError, match="values of type b'O8'"):
+        load_pickle(b"\x80\x02" + call("numpy", "dtype", (b"O8", 0, 1)) + b".")
+    good = pickled(np.zeros(3, np.uint8))
+    plain, flags = (pickled((3, b"|", None, None, None, -1, -1, number))[2:-1] for number in (0, 63))
+    assert plain in good
+    assert not load_pickle(good.replace(plain, flags)).array.dtype.hasobject
+    new = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R"
+    assert load_pickle(new + b".").array is None
+    with pytest.raises(PickleError, match="an array of no type"):
+        load_pickle(new + pickled((1, (1,), None, 0, b"x"))[2:-1] + b"b.")
+    with pytest.raises(PickleError, match="a broken pickle"):
+        load_pickle(good.replace(pickled((3,))[2:-1], pickled((4,))[2:-1]))
 
 
 def test_what_pickles_may_hold() -> None:
     content = {b"data": np.arange(6, dtype=np.uint8).reshape(2, 3), b"labels": [1, 2], b"name": b"text"}
     found = load_pickle(pickled(content))
-    np.testing.assert_array_equal(found[b"data"], content[b"data"])
+    np.testing.assert_array_equal(found[b"data"].array, content[b"data"])
     assert (found[b"labels"], found[b"name"]) == ([1, 2], b"text")
+
+
+def build(raw: Path, folder: Path) -> None:
+    """Make all parts in this process."""
+    for part in RECIPE.stages(raw, folder)[0]():
+        part.make(folder)
 
 
 def write(name: str, content: bytes) -> Callable[[Path], None]:
@@ -214,7 +222,7 @@ BROKEN = {
     "other images": (write("data_batch_1", batch(LEVELS[:, :99], CLASSES)), r"expected `data`.* shape \(10, 99\)"),
     "fewer labels": (
         write("data_batch_2", batch(LEVELS, CLASSES[1:])),
-        "data_batch_2: expected `labels`, a list of 10",
+        "data_batch_2: expected `labels`, .* of 10",
     ),
     "a bad label": (write("data_batch_2", batch(LEVELS, [10, *CLASSES[1:]])), "label 0: expected 0 to 9, found 10"),
     "a label that is none": (write("data_batch_2", batch(LEVELS, [b"x", *CLASSES[1:]])), "label 0: expected 0 to 9"),
@@ -227,8 +235,7 @@ def test_broken_files_are_named(tmp_path: Path, case: str) -> None:
     raw = make(tmp_path / "raw", packed=False)
     spoil(raw)
     with pytest.raises(UserError, match=message):
-        for part in RECIPE.stages(raw, tmp_path)[0]():
-            part.make(tmp_path)
+        build(raw, tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])

@@ -118,6 +118,12 @@ def test_published_size_and_checksums(tmp_path: Path) -> None:
     assert len(PUBLISHED) == 4
 
 
+def build(raw: Path, folder: Path) -> None:
+    """Make all parts in this process."""
+    for part in RECIPE.stages(raw, folder)[0]():
+        part.make(folder)
+
+
 def cut(name: str, keep: float) -> Callable[[Path], None]:
     def spoil(raw: Path) -> None:
         (raw / name).write_bytes((raw / name).read_bytes()[: int(keep * (raw / name).stat().st_size)])
@@ -151,8 +157,7 @@ def test_broken_files_are_named(tmp_path: Path, case: str) -> None:
     raw = make(tmp_path / "raw")
     spoil(raw)
     with pytest.raises(UserError, match=message):
-        for part in RECIPE.stages(raw, tmp_path)[0]():
-            part.make(tmp_path)
+        build(raw, tmp_path)
 
 
 def test_the_command_says_it_in_one_sentence(tmp_path: Path) -> None:

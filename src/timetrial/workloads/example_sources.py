@@ -27,6 +27,9 @@ Example: TypeAlias = Callable[[int], HostBatch]
 Mix: TypeAlias = Callable[[HostBatch, HostBatch, np.random.Generator], HostBatch]
 """Makes rows of a batch of examples and of those before them in it, whichever rows; the generator is the step's."""
 
+Collate: TypeAlias = Callable[[Sequence[HostBatch]], HostBatch]
+"""Makes a batch of examples: `stack`, unless their arrays are of several lengths."""
+
 _AHEAD = 2
 """Batches that are made while one is trained on."""
 
@@ -62,6 +65,26 @@ class _Rows:
             array = self.batch[name]
             assert np.shape(value) == array.shape[1:], f"{name}: examples of a batch have the same shape"
             array[row] = value
+
+
+class _CollatedRows:
+    """A batch in the making whose examples differ in shape: the thread that has the last one makes it of them all."""
+
+    def __init__(self, count: int, collate: Collate) -> None:
+        self._examples: list[HostBatch | None] = [None] * count
+        self._missing = count
+        self._collate = collate
+        self._lock = Lock()
+        self.batch: HostBatch = {}
+
+    def put(self, row: int, example: HostBatch) -> None:
+        with self._lock:
+            self._examples[row] = example
+            self._missing -= 1
+            is_last = not self._missing
+        if is_last:
+            self.batch = self._collate([each for each in self._examples if each is not None])
+            self._examples.clear()
 
 
 class _MixedRows:
@@ -102,6 +125,13 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_Gathering: TypeAlias = _Rows | _CollatedRows | _MixedRows
+
+
+def _gathering(count: int, collate: Collate) -> _Rows | _CollatedRows:
+    return _Rows(count) if collate is stack else _CollatedRows(count, collate)
+
+
 class ExampleSource:
     """Training batches of examples made in threads, reshuffled every epoch; a batch may span two epochs.
 
@@ -117,19 +147,22 @@ class ExampleSource:
         seed: np.random.SeedSequence,
         *,
         mix: Mix | None = None,
+        collate: Collate = stack,
         rank: int = 0,
         ranks: int = 1,
         threads: int | None = None,
     ) -> None:
         """Take how many examples there are and what makes one of them."""
         check_division(batch_size, rank, ranks)
+        assert mix is None or collate is stack, "what is mixed has the same shape"
         self._example = example
         self._batch_size = batch_size
         self._mix = mix
+        self._collate = collate
         self._own = np.arange(rank, batch_size, ranks)
         self._shuffle = Shuffle(examples, seed)
         self._pool = ThreadPoolExecutor(threads or default_threads(), thread_name_prefix="examples")
-        self._ahead: dict[int, tuple[_Rows | _MixedRows, list[Future[None]]]] = {}
+        self._ahead: dict[int, tuple[_Gathering, list[Future[None]]]] = {}
 
     def batch(self, index: int) -> HostBatch:
         """Return the batch of step `index`, counted from 0, and begin with the next ones."""
@@ -142,13 +175,13 @@ class ExampleSource:
                 self._ahead[step] = self._begin(step)
         return _whole(*self._ahead.pop(index))
 
-    def _begin(self, step: int) -> tuple[_Rows | _MixedRows, list[Future[None]]]:
+    def _begin(self, step: int) -> tuple[_Gathering, list[Future[None]]]:
         """Hand a batch's examples to the threads."""
         numbers = self._shuffle.rows(step * self._batch_size, self._batch_size)
         own, size = self._own, self._batch_size
-        rows: _Rows | _MixedRows
+        rows: _Gathering
         if self._mix is None:
-            rows, places = _Rows(len(own)), own
+            rows, places = _gathering(len(own), self._collate), own
             row_of = dict(zip(own.tolist(), range(len(own)), strict=True))
         else:
             rows, places = _MixedRows(own, size, partial(self._mixed, step)), np.union1d(own, (own - 1) % size)
@@ -159,7 +192,7 @@ class ExampleSource:
         ]
         return rows, making
 
-    def _make(self, number: int, step: int, place: int, rows: _Rows | _MixedRows, row: int) -> None:
+    def _make(self, number: int, step: int, place: int, rows: _Gathering, row: int) -> None:
         rows.put(row, self._example(number, self._shuffle.augmentation(step, 1 + place)))
 
     def _mixed(self, step: int, own: HostBatch, before: HostBatch) -> HostBatch:
@@ -185,13 +218,15 @@ class ExampleData:
         evaluation: Mapping[Split, EvaluationSplit],
         *,
         mix: Mix | None = None,
+        collate: Collate = stack,
         threads: int | None = None,
     ) -> None:
-        """Take what makes an example of each split, and what mixes a training batch."""
+        """Take what makes an example of each split, what makes a batch of them, and what mixes a training batch."""
         self._train_examples = train_examples
         self._train = train
         self._evaluation = evaluation
         self._mix = mix
+        self._collate = collate
         self._threads = threads
 
     @property
@@ -213,6 +248,7 @@ class ExampleData:
             batch_size,
             seed,
             mix=self._mix,
+            collate=self._collate,
             rank=rank,
             ranks=ranks,
             threads=self._threads,
@@ -221,11 +257,11 @@ class ExampleData:
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
         """Yield an evaluation split once, in order, the next batches in the making."""
         part = self._evaluation[split]
-        waiting: deque[tuple[_Rows, list[Future[None]]]] = deque()
+        waiting: deque[tuple[_Gathering, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads or default_threads(), thread_name_prefix="examples") as pool:
             for start in range(0, part.examples, batch_size):
                 numbers = range(start, min(start + batch_size, part.examples))
-                rows = _Rows(len(numbers))
+                rows = _gathering(len(numbers), self._collate)
                 waiting.append((rows, [pool.submit(_put, part.example, n, rows, n - start) for n in numbers]))
                 if len(waiting) > _AHEAD:
                     yield _whole(*waiting.popleft())
@@ -233,11 +269,11 @@ class ExampleData:
                 yield _whole(*waiting.popleft())
 
 
-def _put(example: Example, number: int, rows: _Rows, row: int) -> None:
+def _put(example: Example, number: int, rows: _Gathering, row: int) -> None:
     rows.put(row, example(number))
 
 
-def _whole(rows: _Rows | _MixedRows, making: Sequence[Future[None]]) -> HostBatch:
+def _whole(rows: _Gathering, making: Sequence[Future[None]]) -> HostBatch:
     for future in making:
         future.result()
     return rows.batch
