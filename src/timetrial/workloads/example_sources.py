@@ -21,11 +21,17 @@ from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.sources import Shuffle, check_division
 
 TrainingExample: TypeAlias = Callable[[int, np.random.Generator], HostBatch]
-"""Makes the training example of a number, with the help of chance; threads call it at once."""
+"""Makes the training example of a number, with the help of chance; threads call it at once.
+
+Its arrays are copied before the thread makes another, but where examples are mixed or collated.
+"""
 Example: TypeAlias = Callable[[int], HostBatch]
 """Makes an evaluation's example of a number."""
 Mix: TypeAlias = Callable[[HostBatch, HostBatch, np.random.Generator], HostBatch]
-"""Makes rows of a batch of examples and of those before them in it, whichever rows; the generator is the step's."""
+"""Makes a row of a batch of an example and of the one before it, all with a first axis of one, and then copied.
+
+The generator is the step's, the same for all rows.
+"""
 
 Collate: TypeAlias = Callable[[Sequence[HostBatch]], HostBatch]
 """Makes a batch of examples: `stack`, unless their arrays are of several lengths."""

@@ -95,17 +95,35 @@ def test_image(image: Image, size: int) -> np.ndarray:
     return bicubic_transform(np.asarray(image).transpose(2, 0, 1)[None], size)[0]
 
 
-def normalised(image: Image) -> np.ndarray:
+def normalised(image: Image, out: np.ndarray | None = None) -> np.ndarray:
     """Return the image's levels less the mean, over the standard deviation, float32 (3, height, width).
 
     A band at a time, straight from the image: 0.07 ms at 224 pixels squared, where exchanging the axes takes 0.5.
     """
-    made = np.empty((3, image.height, image.width), np.float32)
-    for band, out, scale, shift in zip("RGB", made, _SCALE, _SHIFT, strict=True):
-        out[...] = np.frombuffer(image.tobytes("raw", band), np.uint8).reshape(out.shape)
-        np.multiply(out, scale, out=out)
-        np.subtract(out, shift, out=out)
+    made = np.empty((3, image.height, image.width), np.float32) if out is None else out
+    for band, values, scale, shift in zip("RGB", made, _SCALE, _SHIFT, strict=True):
+        values[...] = _band(image, band)
+        np.multiply(values, scale, out=values)
+        np.subtract(values, shift, out=values)
     return made
+
+
+def levels_of(image: Image) -> np.ndarray:
+    """Return the image's levels, uint8 (3, height, width)."""
+    return np.stack([_band(image, band) for band in "RGB"])
+
+
+def _band(image: Image, band: str) -> np.ndarray:
+    return np.frombuffer(image.tobytes("raw", band), np.uint8).reshape(image.height, image.width)
+
+
+def mixed_levels(levels: np.ndarray, before: np.ndarray, weight: np.float32, out: np.ndarray) -> np.ndarray:
+    """Normalise what is `weight` parts of one image's levels and the rest of the other's, (3, height, width) each."""
+    for own, other, values, scale, shift in zip(levels, before, out, _SCALE, _SHIFT, strict=True):
+        np.multiply(own, weight * scale, out=values)
+        np.subtract(values, shift, out=values)
+        np.add(values, other * ((1 - weight) * scale), out=values)
+    return out
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import local
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -15,6 +16,8 @@ from timetrial.workloads.base import SPLITS, HostBatch, Split
 from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
 from timetrial.workloads.imagenet_images import (
     RECORDS,
+    levels_of,
+    mixed_levels,
     normalised,
     read_record,
     test_image,
@@ -44,14 +47,37 @@ class PreparedImages:
     mixed: bool
     eval_train: np.ndarray
     """Numbers of the training images that an evaluation's `train` split holds."""
+    rooms: local = field(default_factory=local)
+    """Of each thread, where it makes an example that is then copied; fresh memory costs as much as normalising."""
 
     def train(self, number: int, random: np.random.Generator) -> HostBatch:
-        """Return a training example: cropped, mirrored and augmented at random."""
+        """Return a training example: cropped, mirrored and augmented at random, normalised unless it is to be mixed.
+
+        The thread's next example may take its memory.
+        """
         image, label = read_record(self.records["train"].read(number))
         image = training_image(image, random, self.size, self.crop_area)
         if self.augment is not None:
             image = self.augment(image, random)
-        return {"inputs": normalised(image), "targets": self._one_hot(label) if self.mixed else label}
+        if self.mixed:
+            return {"inputs": levels_of(image), "targets": self._one_hot(label)}
+        return {"inputs": normalised(image, self._room()), "targets": label}
+
+    def mix(self, batch: HostBatch, before: HostBatch, random: np.random.Generator) -> HostBatch:
+        """Mix an example with the one before it, by the weight that the step's generator draws, and normalise it.
+
+        Levels are mixed before they are normalised, which is the same, and spares normalising both.
+        """
+        weight = mixup_weight(random)
+        inputs = mixed_levels(batch["inputs"][0], before["inputs"][0], weight, self._room())
+        targets = weight * batch["targets"] + (1 - weight) * before["targets"]
+        return {"inputs": inputs[None], "targets": targets}
+
+    def _room(self) -> np.ndarray:
+        if not hasattr(self.rooms, "room"):
+            self.rooms.room = np.empty((3, self.size, self.size), np.float32)
+        room: np.ndarray = self.rooms.room
+        return room
 
     def _one_hot(self, label: np.ndarray) -> np.ndarray:
         targets = np.zeros(self.classes, np.float32)
@@ -112,13 +138,6 @@ def prepared_images_data(
         "validation": EvaluationSplit(examples=len(records["validation"]), example=images.validation),
         "test": EvaluationSplit(examples=len(records["test"]), example=images.test),
     }
-    return ExampleData(len(records["train"]), images.train, examples, mix=mix_rows if mixed else None, threads=threads)
-
-
-def mix_rows(batch: HostBatch, before: HostBatch, random: np.random.Generator) -> HostBatch:
-    """Mix rows with those before them, by the weight that the step's generator draws."""
-    weight = mixup_weight(random)
-    mixed = {name: values * weight for name, values in batch.items()}
-    for name, values in before.items():
-        mixed[name] += (np.float32(1) - weight) * values
-    return mixed
+    return ExampleData(
+        len(records["train"]), images.train, examples, mix=images.mix if mixed else None, threads=threads
+    )
