@@ -37,6 +37,7 @@ PADDING_FACTOR = 20
 """The same at positions of padding, where WMT's masks absorb some of a score's digits (ibid., 8)."""
 
 GOLDEN = {
+    "cifar": [None],
     "criteo1tb": [None, "test", "embed_init", "resnet"],
     "fastmri": [None, "model_size", "layernorm"],
     "finewebedu_lm": [None],
@@ -44,6 +45,7 @@ GOLDEN = {
     "imagenet_vit": [None, "glu", "map"],
     "librispeech_conformer": [None, "attention_temperature", "layernorm", "gelu"],
     "librispeech_deepspeech": [None, "tanh", "norm_and_spec_aug"],
+    "mnist": [None],
     "ogbg": [None, "gelu", "silu", "model_size"],
     "wmt": [None, "post_ln", "glu_tanh"],
 }

@@ -329,7 +329,7 @@ def test_nan_is_in_the_loss_and_reaches_no_target(case: tuple[str, str | None]) 
     losses = [value for name, value in metrics.items() if name in {"loss", "ctc_loss"}]
     assert losses
     assert all(math.isnan(value) for value in losses)
-    if base.startswith("digits"):
+    if base.startswith("digits") or base in {"cifar", "mnist"}:
         assert metrics["accuracy"] == 0
         return
     entry = load_suite("algoperf-0.6").workload(base)

@@ -15,7 +15,7 @@ from timetrial.workloads.base import HostBatch, Workload
 from timetrial.workloads.registry import known_workloads, load_workload
 from timetrial.workloads.wmt.workload import Wmt
 
-NAMES = sorted(name for name in known_workloads() if not name.startswith("digits"))
+NAMES = sorted(name for name in known_workloads() if load_workload(name, "tiny").datasets)
 CPU = torch.device("cpu")
 FLAT = {"ogbg"}
 """Workloads whose batches are no stacks of examples: how their ranks share is tested with them."""

@@ -78,7 +78,8 @@ def test_training(case: Case) -> None:
 WITH_STATISTICS = [
     (base, variant)
     for base, variant in ALL
-    if base in {"imagenet_resnet", "librispeech_conformer", "librispeech_deepspeech"} and variant != "norm_and_spec_aug"
+    if base in {"cifar", "imagenet_resnet", "librispeech_conformer", "librispeech_deepspeech"}
+    and variant != "norm_and_spec_aug"
 ]
 
 
@@ -87,7 +88,8 @@ def test_frozen_statistics(case: Case) -> None:
     check_frozen_statistics(case)
 
 
-WITH_DROPOUT = [(base, variant) for base, variant in ALL if base not in {"imagenet_resnet", "finewebedu_lm"}]
+WITHOUT_DROPOUT = {"cifar", "finewebedu_lm", "imagenet_resnet", "mnist"}
+WITH_DROPOUT = [(base, variant) for base, variant in ALL if base not in WITHOUT_DROPOUT]
 
 
 @pytest.mark.parametrize("case", parameters(WITH_DROPOUT), indirect=True)

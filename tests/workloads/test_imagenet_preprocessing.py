@@ -83,6 +83,17 @@ def test_boxes_lie_inside_and_have_the_areas_and_ratios_asked_for() -> None:
     assert np.quantile(area, [0.25, 0.5, 0.75]) == pytest.approx([0.235, 0.39, 0.545], abs=0.01), "uniform"
 
 
+def test_where_no_crop_fits_the_middle_is_taken() -> None:
+    """As much of it as a ratio from 3/4 to 4/3 allows."""
+    for (height, width), box in {
+        (30, 100): (0, 30, 30, 40),
+        (100, 30): (30, 0, 40, 30),
+        (50, 60): (0, 0, 50, 60),
+    }.items():
+        boxes = crop_boxes(np.random.default_rng(0), 3, height, width, (5.0, 6.0))
+        assert [tuple(int(side) for side in each) for each in zip(*boxes, strict=True)] == [box] * 3
+
+
 def test_a_crop_is_the_box_resized_and_maybe_flipped() -> None:
     images = np.random.default_rng(1).integers(0, 256, (40, 3, 9, 9), dtype=np.uint8)
     crops = RandomCrops(9, 6, (0.3, 1.0))

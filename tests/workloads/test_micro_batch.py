@@ -18,7 +18,7 @@ from timetrial.trial.task import TrialTask
 
 EXAMPLES = 6
 
-BATCH_NORM_BASES = {"digits_resnet", "imagenet_resnet", "librispeech_conformer", "librispeech_deepspeech"}
+BATCH_NORM_BASES = {"cifar", "digits_resnet", "imagenet_resnet", "librispeech_conformer", "librispeech_deepspeech"}
 BATCH_NORM = [
     case for case in VARIANTS if case[0] in BATCH_NORM_BASES and case != ("librispeech_deepspeech", "norm_and_spec_aug")
 ]

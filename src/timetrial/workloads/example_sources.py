@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
@@ -19,11 +21,20 @@ from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.sources import Shuffle, check_division
 
 TrainingExample: TypeAlias = Callable[[int, np.random.Generator], HostBatch]
-"""Makes the training example of a number, with the help of chance; threads call it at once."""
+"""Makes the training example of a number, with the help of chance; threads call it at once.
+
+Its arrays are copied before the thread makes another, but where examples are mixed or collated.
+"""
 Example: TypeAlias = Callable[[int], HostBatch]
 """Makes an evaluation's example of a number."""
 Mix: TypeAlias = Callable[[HostBatch, HostBatch, np.random.Generator], HostBatch]
-"""Makes a batch of examples and of those before them in it; the generator is the step's."""
+"""Makes a row of a batch of an example and of the one before it, all with a first axis of one, and then copied.
+
+The generator is the step's, the same for all rows.
+"""
+
+Collate: TypeAlias = Callable[[Sequence[HostBatch]], HostBatch]
+"""Makes a batch of examples: `stack`, unless their arrays are of several lengths."""
 
 _AHEAD = 2
 """Batches that are made while one is trained on."""
@@ -34,9 +45,97 @@ def stack(examples: Sequence[HostBatch]) -> HostBatch:
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
+def _row(example: HostBatch) -> HostBatch:
+    """Return a batch of one example, which is not copied."""
+    return {name: np.asarray(value)[None] for name, value in example.items()}
+
+
+class _Rows:
+    """A batch in the making: the threads put examples where they belong, so that nobody stacks them afterwards.
+
+    A thousand images of the published size are 600 MB, a tenth of a second and more for a single thread.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._lock = Lock()
+        self.batch: HostBatch = {}
+
+    def put(self, row: int, example: HostBatch) -> None:
+        with self._lock:
+            if not self.batch:
+                arrays = {name: np.asarray(value) for name, value in example.items()}
+                self.batch = {n: np.empty((self._count, *array.shape), array.dtype) for n, array in arrays.items()}
+        assert example.keys() == self.batch.keys(), "examples of a batch have the same arrays"
+        for name, value in example.items():
+            array = self.batch[name]
+            assert np.shape(value) == array.shape[1:], f"{name}: examples of a batch have the same shape"
+            array[row] = value
+
+
+class _CollatedRows:
+    """A batch in the making whose examples differ in shape: the thread that has the last one makes it of them all."""
+
+    def __init__(self, count: int, collate: Collate) -> None:
+        self._examples: list[HostBatch | None] = [None] * count
+        self._missing = count
+        self._collate = collate
+        self._lock = Lock()
+        self.batch: HostBatch = {}
+
+    def put(self, row: int, example: HostBatch) -> None:
+        with self._lock:
+            self._examples[row] = example
+            self._missing -= 1
+            is_last = not self._missing
+        if is_last:
+            self.batch = self._collate([each for each in self._examples if each is not None])
+            self._examples.clear()
+
+
+class _MixedRows:
+    """A batch in the making whose examples are mixed, each as soon as it and the one before it are there."""
+
+    def __init__(self, own: np.ndarray, batch_size: int, mix: Callable[[HostBatch, HostBatch], HostBatch]) -> None:
+        self._row = {place: row for row, place in enumerate(own.tolist())}
+        self._size = batch_size
+        self._mix = mix
+        self._lock = Lock()
+        self._rows = _Rows(len(own))
+        self._made: dict[int, HostBatch] = {}
+        self._missing = {place: {place, (place - 1) % batch_size} for place in self._row}
+
+    @property
+    def batch(self) -> HostBatch:
+        return self._rows.batch
+
+    def put(self, place: int, example: HostBatch) -> None:
+        ready = []
+        with self._lock:
+            self._made[place] = example
+            for needing in {place, (place + 1) % self._size} & self._missing.keys():
+                self._missing[needing].discard(place)
+                if not self._missing[needing]:
+                    del self._missing[needing]
+                    ready.append((needing, self._made[needing], self._made[(needing - 1) % self._size]))
+            for made in {place, (place - 1) % self._size, (place + 1) % self._size} & self._made.keys():
+                if not {made, (made + 1) % self._size} & self._missing.keys():
+                    del self._made[made]
+        for needing, own, before in ready:
+            mixed = self._mix(_row(own), _row(before))
+            self._rows.put(self._row[needing], {name: array[0] for name, array in mixed.items()})
+
+
 def default_threads() -> int:
     """Return as many threads as there are cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_Gathering: TypeAlias = _Rows | _CollatedRows | _MixedRows
+
+
+def _gathering(count: int, collate: Collate) -> _Rows | _CollatedRows:
+    return _Rows(count) if collate is stack else _CollatedRows(count, collate)
 
 
 class ExampleSource:
@@ -54,47 +153,57 @@ class ExampleSource:
         seed: np.random.SeedSequence,
         *,
         mix: Mix | None = None,
+        collate: Collate = stack,
         rank: int = 0,
         ranks: int = 1,
         threads: int | None = None,
     ) -> None:
         """Take how many examples there are and what makes one of them."""
         check_division(batch_size, rank, ranks)
+        assert mix is None or collate is stack, "what is mixed has the same shape"
         self._example = example
         self._batch_size = batch_size
         self._mix = mix
+        self._collate = collate
         self._own = np.arange(rank, batch_size, ranks)
         self._shuffle = Shuffle(examples, seed)
         self._pool = ThreadPoolExecutor(threads or default_threads(), thread_name_prefix="examples")
-        self._ahead: dict[int, dict[int, Future[HostBatch]]] = {}
+        self._ahead: dict[int, tuple[_Gathering, list[Future[None]]]] = {}
 
     def batch(self, index: int) -> HostBatch:
         """Return the batch of step `index`, counted from 0, and begin with the next ones."""
         wanted = range(index, index + 1 + _AHEAD)
         for old in self._ahead.keys() - set(wanted):
-            for future in self._ahead.pop(old).values():
+            for future in self._ahead.pop(old)[1]:
                 future.cancel()
         for step in wanted:
             if step not in self._ahead:
                 self._ahead[step] = self._begin(step)
-        made = {place: future.result() for place, future in self._ahead.pop(index).items()}
-        batch = stack([made[place] for place in self._own.tolist()])
+        return _whole(*self._ahead.pop(index))
+
+    def _begin(self, step: int) -> tuple[_Gathering, list[Future[None]]]:
+        """Hand a batch's examples to the threads."""
+        numbers = self._shuffle.rows(step * self._batch_size, self._batch_size)
+        own, size = self._own, self._batch_size
+        rows: _Gathering
         if self._mix is None:
-            return batch
-        before = stack([made[place] for place in self._before().tolist()])
-        return self._mix(batch, before, self._shuffle.augmentation(index))
+            rows, places = _gathering(len(own), self._collate), own
+            row_of = dict(zip(own.tolist(), range(len(own)), strict=True))
+        else:
+            rows, places = _MixedRows(own, size, partial(self._mixed, step)), np.union1d(own, (own - 1) % size)
+            row_of = {place: place for place in places.tolist()}
+        making = [
+            self._pool.submit(self._make, int(numbers[place]), step, place, rows, row_of[place])
+            for place in places.tolist()
+        ]
+        return rows, making
 
-    def _begin(self, step: int) -> dict[int, Future[HostBatch]]:
-        """Hand a batch's examples to the threads, by their place in the batch."""
-        rows = self._shuffle.rows(step * self._batch_size, self._batch_size)
-        places = self._own if self._mix is None else np.union1d(self._own, self._before())
-        return {place: self._pool.submit(self._make, int(rows[place]), step, place) for place in places.tolist()}
+    def _make(self, number: int, step: int, place: int, rows: _Gathering, row: int) -> None:
+        rows.put(row, self._example(number, self._shuffle.augmentation(step, 1 + place)))
 
-    def _make(self, row: int, step: int, place: int) -> HostBatch:
-        return self._example(row, self._shuffle.augmentation(step, 1 + place))
-
-    def _before(self) -> np.ndarray:
-        return (self._own - 1) % self._batch_size
+    def _mixed(self, step: int, own: HostBatch, before: HostBatch) -> HostBatch:
+        assert self._mix is not None
+        return self._mix(own, before, self._shuffle.augmentation(step))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +224,15 @@ class ExampleData:
         evaluation: Mapping[Split, EvaluationSplit],
         *,
         mix: Mix | None = None,
+        collate: Collate = stack,
         threads: int | None = None,
     ) -> None:
-        """Take what makes an example of each split, and what mixes a training batch."""
+        """Take what makes an example of each split, what makes a batch of them, and what mixes a training batch."""
         self._train_examples = train_examples
         self._train = train
         self._evaluation = evaluation
         self._mix = mix
+        self._collate = collate
         self._threads = threads
 
     @property
@@ -143,6 +254,7 @@ class ExampleData:
             batch_size,
             seed,
             mix=self._mix,
+            collate=self._collate,
             rank=rank,
             ranks=ranks,
             threads=self._threads,
@@ -151,12 +263,23 @@ class ExampleData:
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
         """Yield an evaluation split once, in order, the next batches in the making."""
         part = self._evaluation[split]
-        waiting: deque[list[Future[HostBatch]]] = deque()
+        waiting: deque[tuple[_Gathering, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads or default_threads(), thread_name_prefix="examples") as pool:
             for start in range(0, part.examples, batch_size):
-                rows = range(start, min(start + batch_size, part.examples))
-                waiting.append([pool.submit(part.example, row) for row in rows])
+                numbers = range(start, min(start + batch_size, part.examples))
+                rows = _gathering(len(numbers), self._collate)
+                waiting.append((rows, [pool.submit(_put, part.example, n, rows, n - start) for n in numbers]))
                 if len(waiting) > _AHEAD:
-                    yield stack([future.result() for future in waiting.popleft()])
+                    yield _whole(*waiting.popleft())
             while waiting:
-                yield stack([future.result() for future in waiting.popleft()])
+                yield _whole(*waiting.popleft())
+
+
+def _put(example: Example, number: int, rows: _Gathering, row: int) -> None:
+    rows.put(row, example(number))
+
+
+def _whole(rows: _Gathering, making: Sequence[Future[None]]) -> HostBatch:
+    for future in making:
+        future.result()
+    return rows.batch

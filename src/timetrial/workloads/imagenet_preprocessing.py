@@ -3,7 +3,7 @@
 Source: spec: workloads/imagenet_resnet.md, 1 and workloads/imagenet_vit.md, 1. Images are uint8 (n, 3, height, width)
 and come out normalised, float32 (n, 3, size, size). Resizing is two small matrix products an image, one for each
 axis, whose rows are the weights with which old pixels make a new one. What is left to images of the published size
-is RandAugment: sixteen operations, another two for each image, take longer than 3 % of a step of `mini`.
+(`imagenet_images`) is RandAugment: another two operations for each image take longer than 3 % of a step of `mini`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STD = np.array([0.229, 0.224, 0.225])
 CROP_RATIO = (3 / 4, 4 / 3)
 """Width over height of random crops, of which the logarithm is uniform."""
 _ATTEMPTS = 10
-"""So often a crop is drawn until one fits in the image; then the image is taken whole."""
+"""So often a crop is drawn until one fits in the image."""
 _MIXUP = 0.2
 """Both parameters of the Beta distribution of mixup's weight."""
 
@@ -109,7 +109,7 @@ def crop_boxes(
     """Draw top, left, height and width of random crops, int64 (count,) each.
 
     As torchvision's `RandomResizedCrop`: the part of the image's area is uniform, the ratio log-uniform; what does
-    not fit is drawn again.
+    not fit is drawn again. Where nothing fits, the crop is the middle of the image, as much as the ratios allow.
     """
     pixels = height * width * random.uniform(*area, (_ATTEMPTS, count))
     narrowest, widest = CROP_RATIO
@@ -118,11 +118,13 @@ def crop_boxes(
     widths = np.rint(np.sqrt(pixels * ratio)).astype(np.int64)
     fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
     chosen = fits.argmax(axis=0), np.arange(count)
-    high = np.where(fits[chosen], heights[chosen], height)
-    wide = np.where(fits[chosen], widths[chosen], width)
+    found = fits[chosen]
+    tallest, broadest = min(height, round(width / narrowest)), min(width, round(height * widest))
+    high = np.where(found, heights[chosen], tallest)
+    wide = np.where(found, widths[chosen], broadest)
     down, right = random.random((2, count))
-    top = (down * (height - high + 1)).astype(np.int64)
-    left = (right * (width - wide + 1)).astype(np.int64)
+    top = np.where(found, (down * (height - high + 1)).astype(np.int64), (height - tallest) // 2)
+    left = np.where(found, (right * (width - wide + 1)).astype(np.int64), (width - broadest) // 2)
     return top, left, high, wide
 
 

@@ -12,6 +12,7 @@ from timetrial.suite import SuiteWorkload
 from timetrial.workloads.base import DataKind, Workload
 
 _BUILT_IN = {
+    "cifar": "timetrial.workloads.cifar.workload:Cifar",
     "criteo1tb": "timetrial.workloads.criteo1tb.workload:Criteo1tb",
     "digits_mlp": "timetrial.workloads.digits_mlp.workload:DigitsMlp",
     "digits_resnet": "timetrial.workloads.digits_resnet.workload:DigitsResnet",
@@ -21,6 +22,7 @@ _BUILT_IN = {
     "imagenet_vit": "timetrial.workloads.imagenet_vit.workload:ImagenetVit",
     "librispeech_conformer": "timetrial.workloads.librispeech_conformer.workload:LibrispeechConformer",
     "librispeech_deepspeech": "timetrial.workloads.librispeech_deepspeech.workload:LibrispeechDeepspeech",
+    "mnist": "timetrial.workloads.mnist.workload:Mnist",
     "ogbg": "timetrial.workloads.ogbg.workload:Ogbg",
     "wmt": "timetrial.workloads.wmt.workload:Wmt",
 }

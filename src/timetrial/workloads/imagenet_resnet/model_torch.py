@@ -16,6 +16,7 @@ from timetrial.workloads.classifier_torch import ClassifierTorch
 from timetrial.workloads.imagenet import CHANNELS
 from timetrial.workloads.layers.activations import activation
 from timetrial.workloads.layers.convolutions import convolution
+from timetrial.workloads.layers.residual import classifier, shortcut
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_resnet.workload import ImagenetResnetConfig
@@ -52,7 +53,7 @@ class ResNet(nn.Sequential):
             channels = width * config.expansion
         layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
         layers["flatten"] = nn.Flatten()
-        layers["fc"] = _classifier(channels, config.classes)
+        layers["fc"] = classifier(channels, config.classes)
         super().__init__(layers)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -88,10 +89,7 @@ class Bottleneck(nn.Module):
         self.conv3 = convolution(width, outputs, kernel=1)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.activation = activation(config.activation)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or channels != outputs:
-            projection = convolution(channels, outputs, kernel=1, stride=stride)
-            self.downsample = nn.Sequential(OrderedDict(conv=projection, bn=nn.BatchNorm2d(outputs)))
+        self.downsample = shortcut(channels, outputs, stride)
         nn.init.constant_(self.bn3.weight, config.last_norm_scale)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,10 +98,3 @@ class Bottleneck(nn.Module):
         residual = self.activation(self.bn2(self.conv2(residual)))
         residual = self.bn3(self.conv3(residual))
         return self.activation(residual + self.downsample(x))
-
-
-def _classifier(channels: int, classes: int) -> nn.Linear:
-    layer = nn.Linear(channels, classes)
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
-    return layer

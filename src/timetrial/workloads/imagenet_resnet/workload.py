@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from timetrial.api import LossType
+from timetrial.prepared.folder import Prepared
 from timetrial.workloads.base import Data, HostBatch, Workload
 from timetrial.workloads.batches import Fields
 from timetrial.workloads.imagenet import DATASETS, image_fields, images_data, random_images
+from timetrial.workloads.imagenet_prepared import prepared_images_data
+from timetrial.workloads.imagenet_recipe import ImagenetRecipe
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_resnet.model_torch import ImagenetResnetTorch
+
+
+EVAL_TRAIN = 50_176
+"""Training images of an evaluation, at the published size (spec: workloads/imagenet_resnet.md, 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,21 @@ class ImagenetResnet(Workload[ImagenetResnetConfig]):
         """Return the generated images; see `images_data`."""
         config = self.config
         return images_data(arrays, image_size=config.image_size, crop_area=config.crop_area)
+
+    def recipe(self) -> ImagenetRecipe:
+        """Return how ImageNet is prepared."""
+        return ImagenetRecipe(published_size=self.preset == "full")
+
+    def data_prepared(self, prepared: Prepared) -> Data:
+        """Return the prepared images; see `prepared_images_data`."""
+        config = self.config
+        return prepared_images_data(
+            prepared,
+            image_size=config.image_size,
+            classes=config.classes,
+            crop_area=config.crop_area,
+            eval_train=EVAL_TRAIN,
+        )
 
     def batch_fields(self) -> Fields:
         """Return what each array of a batch must be."""

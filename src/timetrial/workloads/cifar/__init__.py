@@ -1,0 +1,1 @@
+"""CIFAR-10, classified by a small residual network: a development workload."""

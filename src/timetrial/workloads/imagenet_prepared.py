@@ -1,0 +1,143 @@
+"""Prepared ImageNet as training and evaluation data: records, decoded and transformed in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import local
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from timetrial.errors import UserError
+from timetrial.prepared.folder import Prepared
+from timetrial.prepared.records import Records
+from timetrial.workloads.base import SPLITS, HostBatch, Split
+from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
+from timetrial.workloads.imagenet_images import (
+    RECORDS,
+    levels_of,
+    mixed_levels,
+    normalised,
+    read_record,
+    test_image,
+    training_image,
+    validation_image,
+)
+from timetrial.workloads.imagenet_preprocessing import mixup_weight
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Augment: TypeAlias = "Callable[[Image, np.random.Generator], Image]"
+
+_EVAL_TRAIN_SEED = 20261124
+"""Of the training images that are evaluated: the same ones in every trial, where the public code draws them anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedImages:
+    """Makes the examples of prepared images."""
+
+    records: dict[Split, Records]
+    size: int
+    crop_area: tuple[float, float]
+    classes: int
+    augment: Augment | None
+    mixed: bool
+    eval_train: np.ndarray
+    """Numbers of the training images that an evaluation's `train` split holds."""
+    rooms: local = field(default_factory=local)
+    """Of each thread, where it makes an example that is then copied; fresh memory costs as much as normalising."""
+
+    def train(self, number: int, random: np.random.Generator) -> HostBatch:
+        """Return a training example: cropped, mirrored and augmented at random, normalised unless it is to be mixed.
+
+        The thread's next example may take its memory.
+        """
+        image, label = read_record(self.records["train"].read(number))
+        image = training_image(image, random, self.size, self.crop_area)
+        if self.augment is not None:
+            image = self.augment(image, random)
+        if self.mixed:
+            return {"inputs": levels_of(image), "targets": self._one_hot(label)}
+        return {"inputs": normalised(image, self._room()), "targets": label}
+
+    def mix(self, batch: HostBatch, before: HostBatch, random: np.random.Generator) -> HostBatch:
+        """Mix an example with the one before it, by the weight that the step's generator draws, and normalise it.
+
+        Levels are mixed before they are normalised, which is the same, and spares normalising both.
+        """
+        weight = mixup_weight(random)
+        inputs = mixed_levels(batch["inputs"][0], before["inputs"][0], weight, self._room())
+        targets = weight * batch["targets"] + (1 - weight) * before["targets"]
+        return {"inputs": inputs[None], "targets": targets}
+
+    def _room(self) -> np.ndarray:
+        if not hasattr(self.rooms, "room"):
+            self.rooms.room = np.empty((3, self.size, self.size), np.float32)
+        room: np.ndarray = self.rooms.room
+        return room
+
+    def _one_hot(self, label: np.ndarray) -> np.ndarray:
+        targets = np.zeros(self.classes, np.float32)
+        targets[label] = 1
+        return targets
+
+    def train_evaluation(self, number: int) -> HostBatch:
+        """Return an example of an evaluation's `train` split."""
+        image, label = read_record(self.records["train"].read(int(self.eval_train[number])))
+        return {"inputs": validation_image(image, self.size), "targets": label}
+
+    def validation(self, number: int) -> HostBatch:
+        """Return an example of the validation split."""
+        image, label = read_record(self.records["validation"].read(number))
+        return {"inputs": validation_image(image, self.size), "targets": label}
+
+    def test(self, number: int) -> HostBatch:
+        """Return an example of the test split."""
+        image, label = read_record(self.records["test"].read(number))
+        return {"inputs": test_image(image, self.size), "targets": label}
+
+
+def prepared_images_data(
+    prepared: Prepared,
+    *,
+    image_size: int,
+    classes: int,
+    crop_area: tuple[float, float],
+    eval_train: int,
+    augment: Augment | None = None,
+    mixed: bool = False,
+    threads: int | None = None,
+) -> ExampleData:
+    """Return prepared images, cropped and mirrored for training, and augmented and mixed where asked.
+
+    An evaluation's `train` split is `eval_train` training images, or all where there are fewer. Raises UserError
+    where the images have more classes than the model.
+    """
+    found = max(int(prepared.array(split, "labels")[:].max()) for split in SPLITS) + 1
+    if found > classes:
+        raise UserError(f"{prepared.folder}: holds images of {found} classes; this preset's model knows {classes}")
+    records: dict[Split, Records] = {}
+    for split in SPLITS:
+        counts = [part.examples for part in prepared.manifest.parts if part.split == split]
+        records[split] = Records(prepared.files(split, RECORDS), counts)
+    order = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED)).permutation(len(records["train"]))
+    images = PreparedImages(
+        records=records,
+        size=image_size,
+        crop_area=crop_area,
+        classes=classes,
+        augment=augment,
+        mixed=mixed,
+        eval_train=np.sort(order[:eval_train]),  # in the order of the files
+    )
+    examples: dict[Split, EvaluationSplit] = {
+        "train": EvaluationSplit(examples=len(images.eval_train), example=images.train_evaluation),
+        "validation": EvaluationSplit(examples=len(records["validation"]), example=images.validation),
+        "test": EvaluationSplit(examples=len(records["test"]), example=images.test),
+    }
+    return ExampleData(
+        len(records["train"]), images.train, examples, mix=images.mix if mixed else None, threads=threads
+    )

@@ -1,0 +1,1 @@
+"""MNIST, classified by a perceptron with one hidden layer: a development workload."""
