@@ -25,6 +25,9 @@ Example: TypeAlias = Callable[[int], HostBatch]
 Mix: TypeAlias = Callable[[HostBatch, HostBatch, np.random.Generator], HostBatch]
 """Makes a batch of examples and of those before them in it; the generator is the step's."""
 
+Collate: TypeAlias = Callable[[Sequence[HostBatch]], HostBatch]
+"""Makes a batch of examples: `stack`, unless their arrays are of several lengths."""
+
 _AHEAD = 2
 """Batches that are made while one is trained on."""
 
@@ -54,6 +57,7 @@ class ExampleSource:
         seed: np.random.SeedSequence,
         *,
         mix: Mix | None = None,
+        collate: Collate = stack,
         rank: int = 0,
         ranks: int = 1,
         threads: int | None = None,
@@ -63,6 +67,7 @@ class ExampleSource:
         self._example = example
         self._batch_size = batch_size
         self._mix = mix
+        self._collate = collate
         self._own = np.arange(rank, batch_size, ranks)
         self._shuffle = Shuffle(examples, seed)
         self._pool = ThreadPoolExecutor(threads or default_threads(), thread_name_prefix="examples")
@@ -78,10 +83,10 @@ class ExampleSource:
             if step not in self._ahead:
                 self._ahead[step] = self._begin(step)
         made = {place: future.result() for place, future in self._ahead.pop(index).items()}
-        batch = stack([made[place] for place in self._own.tolist()])
+        batch = self._collate([made[place] for place in self._own.tolist()])
         if self._mix is None:
             return batch
-        before = stack([made[place] for place in self._before().tolist()])
+        before = self._collate([made[place] for place in self._before().tolist()])
         return self._mix(batch, before, self._shuffle.augmentation(index))
 
     def _begin(self, step: int) -> dict[int, Future[HostBatch]]:
@@ -115,13 +120,15 @@ class ExampleData:
         evaluation: Mapping[Split, EvaluationSplit],
         *,
         mix: Mix | None = None,
+        collate: Collate = stack,
         threads: int | None = None,
     ) -> None:
-        """Take what makes an example of each split, and what mixes a training batch."""
+        """Take what makes an example of each split, what makes a batch of them, and what mixes a training batch."""
         self._train_examples = train_examples
         self._train = train
         self._evaluation = evaluation
         self._mix = mix
+        self._collate = collate
         self._threads = threads
 
     @property
@@ -143,6 +150,7 @@ class ExampleData:
             batch_size,
             seed,
             mix=self._mix,
+            collate=self._collate,
             rank=rank,
             ranks=ranks,
             threads=self._threads,
@@ -157,6 +165,6 @@ class ExampleData:
                 rows = range(start, min(start + batch_size, part.examples))
                 waiting.append([pool.submit(part.example, row) for row in rows])
                 if len(waiting) > _AHEAD:
-                    yield stack([future.result() for future in waiting.popleft()])
+                    yield self._collate([future.result() for future in waiting.popleft()])
             while waiting:
-                yield stack([future.result() for future in waiting.popleft()])
+                yield self._collate([future.result() for future in waiting.popleft()])
