@@ -66,7 +66,8 @@ def from_files(sounds: Sequence[Path]) -> Iterator[Utterance]:
         if path.stem not in texts:
             raise FileError(_transcript_file(path), f"no transcript of {path.name}")
         with reading(path):
-            yield Utterance(path.stem, texts[path.stem], path.read_bytes(), path)
+            flac = path.read_bytes()
+        yield Utterance(path.stem, texts[path.stem], flac, path)
 
 
 def texts_in(transcripts: Sequence[Path]) -> Iterator[str]:
@@ -132,7 +133,8 @@ def _sounds(
     archive: Path, tar: tarfile.TarFile, subset: str, texts: dict[str, str], records: dict[str, int]
 ) -> Iterator[bytes]:
     """Yield the sounds of an archive, noting their numbers and the transcripts."""
-    for member in tar:
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # it keeps the headers of all that it has seen
         path = PurePosixPath(member.name)
         if path.suffix != ".flac" and not path.name.endswith(".trans.txt"):
             continue
