@@ -10,41 +10,29 @@ that any trial reached, as it stands to the target.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
-from timetrial.records.trial_record import TrialRecord
-from timetrial.suite import SuiteWorkload, load_suite
+import numpy as np
 
-Reached = tuple[float, float]
-"""Seconds and steps to the target."""
-
-
-def first_reached(record: TrialRecord, entry: SuiteWorkload) -> Reached:
-    """Return when a trial first reached the target; infinity where it never did."""
-    for row in record.evaluations:
-        if entry.reached(row[f"validation/{entry.metric}"], entry.validation_target):
-            return row["submission_time"], row["step"]
-    return math.inf, math.inf
+from fastest import fastest_of_studies, read_trials
+from timetrial.records.history import TrialHistory
+from timetrial.suite import Ruleset, SuiteWorkload, load_suite
 
 
-def cell(records: Sequence[TrialRecord], entry: SuiteWorkload) -> str:
+def cell(trials: list[TrialHistory], entry: SuiteWorkload, rules: Ruleset) -> str:
     """Return what one submission did on one workload."""
-    if not records:
+    if not trials:
         return "-"
-    studies: dict[int, list[Reached]] = {}
-    for record in records:
-        assert record.plan is not None, "it is on record"
-        studies.setdefault(record.plan.study, []).append(first_reached(record, entry))
-    fastest = [min(trials) for trials in studies.values()]
-    seconds, steps = (statistics.median(column) for column in zip(*fastest, strict=True))
-    if math.isfinite(seconds):
-        return f"{seconds:.3g} s, {steps:.0f} steps"
-    choose = min if entry.direction == "minimize" else max
-    values = [row[f"validation/{entry.metric}"] for record in records for row in record.evaluations]
-    best = choose((value for value in values if math.isfinite(value)), default=math.nan)
+    counted = fastest_of_studies(trials, entry, rules)
+    seconds = statistics.median(times.seconds for times in counted)
+    if np.isfinite(seconds):
+        return f"{seconds:.3g} s, {statistics.median(times.steps for times in counted):.0f} steps"
+    empty = np.array([np.nan])
+    values = np.concatenate([trial.metrics.get(f"validation/{entry.metric}", empty) for trial in trials])
+    finite = values[np.isfinite(values)]
+    choose = np.min if entry.direction == "minimize" else np.max
+    best = choose(finite) if len(finite) else np.nan
     return f"missed ({best:.3g} of {entry.validation_target:.3g})"
 
 
@@ -55,13 +43,11 @@ def main() -> None:
     parser.add_argument("--ruleset", default="external")
     options = parser.parse_args()
     suite = load_suite(options.suite)
-    folder = options.runs / suite.name / options.ruleset
+    trials = read_trials(options.runs, suite, options.ruleset)
+    rules = suite.ruleset(options.ruleset)
     print(f"| submission | {' | '.join(suite.workloads)} |\n|---|{'---|' * len(suite.workloads)}")
-    for submission in sorted(path.name for path in folder.iterdir()):
-        cells = [
-            cell([TrialRecord(path) for path in sorted((folder / submission).glob(f"study_*/{name}/trial_*"))], entry)
-            for name, entry in suite.workloads.items()
-        ]
+    for submission in sorted({submission for submission, _ in trials}):
+        cells = [cell(trials.get((submission, name), []), entry, rules) for name, entry in suite.workloads.items()]
         print(f"| `{submission}` | {' | '.join(cells)} |")
 
 

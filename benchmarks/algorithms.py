@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from timetrial.algorithms.registry import known_submissions, load_submission
 from timetrial.api import Batch, Hyperparameters, Loss, LossType, ParameterKind, TrainingAlgorithm
+from timetrial.check.probe import tensor_bytes
 from timetrial.workloads.layers.kinds import parameter_kinds
 
 WARM_UP = 2
@@ -145,14 +146,6 @@ def optimizing(optimizer: torch.optim.Optimizer, task: GivenGradients) -> Callab
     return optimizer.step  # type: ignore[return-value]
 
 
-def state_bytes(value: Any) -> int:
-    if isinstance(value, Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, Mapping):
-        return sum(map(state_bytes, value.values()))
-    return sum(map(state_bytes, value)) if isinstance(value, list | tuple) else 0
-
-
 def measure(name: str, million: float, steps: int) -> Cost:
     """Time an installed submission beside fused AdamW."""
     task, other = GivenGradients(million, steps), GivenGradients(million, steps)
@@ -166,7 +159,7 @@ def measure(name: str, million: float, steps: int) -> Cost:
         algorithm=name,
         milliseconds=statistics.mean(ours) / task.parameters * 1e6,
         ratio=statistics.mean(ours) / statistics.mean(fused),
-        state_bytes=state_bytes(algorithm.state_dict()) / task.parameters,
+        state_bytes=tensor_bytes(algorithm.state_dict()) / task.parameters,
         gradients=task.backwards / (WARM_UP + steps),
     )
 

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fastest import Trials, median_steps, read_trials
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite, load_suite
 
@@ -40,38 +41,19 @@ class Fact:
     holds: bool | None
 
 
-def trials(runs: Path, kind: str, submission: str, workload: str, suite: str) -> list[TrialRecord]:
-    """Return the trials of a submission on a workload that have ended."""
-    folders = (runs / suite / kind / submission).glob(f"study_*/{workload}/trial_*")
-    records = [TrialRecord(folder) for folder in sorted(folders)]
-    return [record for record in records if record.result is not None]
-
-
 def best_tuned(runs: Path, suite: Suite, submission: str, workload: str) -> float:
     """Return the best validation value of the search of target setting; NaN where there is none."""
     entry = suite.workload(workload)
     choose = min if entry.direction == "minimize" else max
+    folders = (runs / suite.name / "targets" / submission).glob(f"study_0/{workload}/trial_*")
+    records = [TrialRecord(folder) for folder in sorted(folders)]
     values = [
         row[f"validation/{entry.metric}"]
-        for record in trials(runs, "targets", submission, workload, suite.name)
-        if record.plan is not None and record.plan.study == 0
+        for record in records
+        if record.result is not None
         for row in record.evaluations
     ]
     return choose((value for value in values if math.isfinite(value)), default=math.nan)
-
-
-def steps_to_target(runs: Path, suite: Suite, submission: str, workload: str) -> float:
-    """Return the median steps to the target over studies; infinity for a miss, NaN where nothing is on record."""
-    entry = suite.workload(workload)
-    steps = []
-    for record in trials(runs, "self", submission, workload, suite.name):
-        reached = [
-            row["step"]
-            for row in record.evaluations
-            if entry.reached(row[f"validation/{entry.metric}"], entry.validation_target)
-        ]
-        steps.append(reached[0] if reached else math.inf)
-    return statistics.median(steps) if steps else math.nan
 
 
 def families(runs: Path, suite: Suite) -> list[Fact]:
@@ -89,13 +71,16 @@ def families(runs: Path, suite: Suite) -> list[Fact]:
     return facts
 
 
-def in_steps(runs: Path, suite: Suite, submission: str) -> dict[str, float]:
-    """Return NAdamW's steps to the target as a multiple of a submission's, on the workloads where both are known."""
+def in_steps(trials: Trials, suite: Suite, submission: str) -> dict[str, float]:
+    """Return NAdamW's steps to the target as a multiple of a submission's, on the workloads where both reached it."""
+    rules = suite.ruleset("self")
     ratios = {}
-    for workload in suite.workloads:
-        own, other = (steps_to_target(runs, suite, name, workload) for name in (submission, "nadamw"))
-        if not math.isnan(own) and not math.isnan(other) and math.isfinite(min(own, other)):
-            ratios[workload] = other / own
+    for workload, entry in suite.workloads.items():
+        own, other = trials.get((submission, workload)), trials.get(("nadamw", workload))
+        if own and other:
+            steps = [median_steps(found, entry, rules) for found in (own, other)]
+            if math.isfinite(max(steps)):
+                ratios[workload] = steps[1] / steps[0]
     return ratios
 
 
@@ -105,8 +90,9 @@ def spelled(ratios: Mapping[str, float]) -> str:
 
 def against_nadamw(runs: Path, suite: Suite) -> list[Fact]:
     """The facts about algorithms beside the four."""
-    shampoo, free = in_steps(runs, suite, "distributed_shampoo"), in_steps(runs, suite, "schedule_free_adamw")
-    lawa, muon = in_steps(runs, suite, "lawa_queue"), in_steps(runs, suite, "muon")
+    trials = read_trials(runs, suite, "self")
+    shampoo, free = in_steps(trials, suite, "distributed_shampoo"), in_steps(trials, suite, "schedule_free_adamw")
+    lawa, muon = in_steps(trials, suite, "lawa_queue"), in_steps(trials, suite, "muon")
     most = sum(ratio > 1.05 for ratio in shampoo.values()) > len(shampoo) / 2
     helped = sorted(free, key=lambda workload: -free[workload])[:3]
     facts = [

@@ -11,6 +11,9 @@ from timetrial.suite import Suite, load_suite
 # One thread a process, also in the processes that tests start.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
+# Whoever runs the tests may have prepared datasets; these are not to find them.
+os.environ["TIMETRIAL_DATA"] = str(Path(__file__).parent / "no-such-folder")
+
 # A shared machine may stall for longer than any deadline.
 hypothesis.settings.register_profile("timetrial", deadline=None)
 hypothesis.settings.load_profile("timetrial")

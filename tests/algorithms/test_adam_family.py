@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from toy import BATCH, ToyTask, algorithm_of, start, train
-from vectors import W0, Build, double, load_vectors, replay
+from vectors import W0, Build, double, replay
 
 from timetrial.algorithms.adam_mini import AdamMiniOptimizer
 from timetrial.algorithms.ademamix import AdEMAMixOptimizer
@@ -169,8 +168,8 @@ class Bowl(nn.Module):
         return (0.5 * (double([1.0, 10.0]) * self.weight.square()).sum()).expand(len(inputs))
 
 
-def test_sam_takes_the_gradient_at_the_worst_point_nearby(shared: Path) -> None:
-    vector = load_vectors(shared)["sam"]
+def test_sam_takes_the_gradient_at_the_worst_point_nearby(vectors: dict[str, Any]) -> None:
+    vector = vectors["sam"]
     model = Bowl()
     task = ToyTask(model, step_hint=10)
     algorithm = start("sam", {"rho": 0.05, "warmup_factor": 0.0, "weight_decay": 0.0, "learning_rate": 0.0}, task)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from vectors import GRADIENTS, W0, Build, check, double, load_vectors, replay
+from vectors import GRADIENTS, W0, Build, check, double, replay
 
 from timetrial.algorithms.adafactor import AdafactorOptimizer, clip_divisors
 from timetrial.algorithms.adam_mini import AdamMiniOptimizer
@@ -50,28 +49,27 @@ VECTORS: dict[str, Build] = {
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_vector(name: str, shared: Path) -> None:
-    check(replay(VECTORS[name], 2), load_vectors(shared)[name])
+def test_vector(name: str, vectors: dict[str, Any]) -> None:
+    check(replay(VECTORS[name], 2), vectors[name])
 
 
-def test_torch_nadam_is_another_rule(shared: Path) -> None:
-    vectors = load_vectors(shared)
+def test_torch_nadam_is_another_rule(vectors: dict[str, Any]) -> None:
     theirs = replay(lambda w: torch.optim.NAdam(w, **COMMON, decoupled_weight_decay=True), 2)
     check(theirs, vectors["torch_nadam_contrast"], atol=1e-8)  # its momentum product is a float32
     assert not torch.allclose(theirs[0], double(vectors["nadamw"]["W1"]), atol=1e-3)
 
 
-def test_label_smoothing(shared: Path) -> None:
-    vector = load_vectors(shared)["label_smoothing"]
+def test_label_smoothing(vectors: dict[str, Any]) -> None:
+    vector = vectors["label_smoothing"]
     logits, target = double([vector["logits"]]), torch.tensor([vector["target"]])
     smoothed = softmax_cross_entropy(logits, target, label_smoothing=vector["eps"])
     assert float(smoothed.mean) == pytest.approx(vector["loss"], abs=1e-12)
     assert float(softmax_cross_entropy(logits, target).mean) == pytest.approx(vector["plain"], abs=1e-12)
 
 
-def test_cautious_mask_of_the_second_step(shared: Path) -> None:
+def test_cautious_mask_of_the_second_step(vectors: dict[str, Any]) -> None:
     """One of four entries disagrees: it stays, and the others go 4 / 3 as far (spec: algorithms/cautious.md)."""
-    vector = load_vectors(shared)["cautious_mask"]
+    vector = vectors["cautious_mask"]
     after, plain = (
         replay(lambda w, cautious=cautious: CautiousAdamW(w, lr=LR, betas=BETAS, nesterov=False, cautious=cautious), 2)
         for cautious in (True, False)
@@ -80,8 +78,8 @@ def test_cautious_mask_of_the_second_step(shared: Path) -> None:
     torch.testing.assert_close(ratio, double(vector["mask"]) * vector["scale_mean"], rtol=1e-9, atol=1e-9)
 
 
-def test_lamb_trust_ratios_and_step_length(shared: Path) -> None:
-    vector = load_vectors(shared)["lamb"]
+def test_lamb_trust_ratios_and_step_length(vectors: dict[str, Any]) -> None:
+    vector = vectors["lamb"]
     first, second = replay(VECTORS["lamb"], 2)
     for before, after in ((double(W0), first), (first, second)):
         length = float(torch.linalg.vector_norm(after - before))
@@ -93,8 +91,8 @@ def test_lamb_trust_ratios_and_step_length(shared: Path) -> None:
     assert float(trust_ratios([torch.ones(2)], [torch.zeros(2)])[0]) == 1.0
 
 
-def test_adafactor_clips_an_rms_above_one(shared: Path) -> None:
-    vector = load_vectors(shared)["adafactor_algoperf"]
+def test_adafactor_clips_an_rms_above_one(vectors: dict[str, Any]) -> None:
+    vector = vectors["adafactor_algoperf"]
     gradient = double(GRADIENTS[0])
     square = gradient.square()
     second = square.mean(1, keepdim=True) * square.mean(0, keepdim=True) / square.mean()
@@ -120,17 +118,17 @@ def test_adafactor_factors_channels_at_each_place_of_a_kernel() -> None:
     assert floats == 24 + 2 * (3 + 4)
 
 
-def test_ademamix_warm_up_of_the_slow_momentum(shared: Path) -> None:
-    vector = load_vectors(shared)["ademamix"]
+def test_ademamix_warm_up_of_the_slow_momentum(vectors: dict[str, Any]) -> None:
+    vector = vectors["ademamix"]
     assert between_half_lives(0.9, 0.999, 0.1) == pytest.approx(vector["b3_1"], abs=1e-12)
     assert between_half_lives(0.9, 0.999, 0.2) == pytest.approx(vector["b3_2"], abs=1e-12)
     assert between_half_lives(0.9, 0.999, 0.0) == pytest.approx(0.9, abs=1e-7)
     assert between_half_lives(0.9, 0.999, 1.0) == 0.999
 
 
-def test_mars_corrected_gradients(shared: Path) -> None:
+def test_mars_corrected_gradients(vectors: dict[str, Any]) -> None:
     """With b1 = 0 in the moments' stead the buffers would hold c itself: here read from m."""
-    vector = load_vectors(shared)["mars_adamw"]
+    vector = vectors["mars_adamw"]
     weight = double(W0).requires_grad_()
     optimizer = MARSAdamWOptimizer([weight], lr=LR, betas=(0.95, 0.99))
     before = torch.zeros(2, 2, dtype=torch.float64)
@@ -143,8 +141,8 @@ def test_mars_corrected_gradients(shared: Path) -> None:
         before = first.clone()
 
 
-def test_sophia_curvature_and_step(shared: Path) -> None:
-    vector = load_vectors(shared)["sophiag"]
+def test_sophia_curvature_and_step(vectors: dict[str, Any]) -> None:
+    vector = vectors["sophiag"]
     weight = double(W0).requires_grad_()
     optimizer = SophiaGOptimizer([weight], lr=LR, weight_decay=DECAY)
     weight.grad = double(GRADIENTS[1])

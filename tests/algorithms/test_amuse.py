@@ -1,14 +1,13 @@
 """AMUSE: the specification's numbers, what its averages are, and where it reduces to Muon."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_every_algorithm import WorkloadTask, network_task
+from tasks import WorkloadTask, network_task
 from torch import Tensor
 from toy import BATCH, ToyTask, start, train
-from vectors import GRADIENTS, W0, double, load_vectors
+from vectors import GRADIENTS, W0, double
 
 from timetrial.algorithms.amuse import AmuseOptimizer, closed_form_interpolation
 from timetrial.algorithms.muon import MuonOptimizer
@@ -16,11 +15,6 @@ from timetrial.algorithms.parts.averaging import batch_norm_statistics
 from timetrial.algorithms.parts.orthogonal import exact_polar
 
 OPTIONS: dict[str, Any] = {"lr": 0.1, "warmup": 2, "weight_decay": 0.05, "orthogonalize": exact_polar}
-
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path) -> dict[str, Any]:
-    return load_vectors(shared)
 
 
 def steps_of(**options: Any) -> list[dict[str, Any]]:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from toy import Quadratic, ToyTask, start, train
 from twins import near
-from vectors import GRADIENTS, W0, check, double, load_vectors
+from vectors import GRADIENTS, W0, check, double
 
 from timetrial.algorithms.ema_nesterov import follow, look_ahead
 from timetrial.algorithms.single_worker_diloco import outer_step
-
-
-@pytest.fixture
-def vectors(shared: Path) -> dict[str, Any]:
-    return load_vectors(shared)
 
 
 def test_lawa_vector(vectors: dict[str, Any]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from vectors import double, load_vectors
+from vectors import double
 
 from timetrial.algorithms.constrained_adamw import ConstrainedAdamWOptimizer
 from timetrial.algorithms.parts.multipliers import NuPI, with_penalty
@@ -25,8 +24,8 @@ def multipliers_of(controller: NuPI, errors: list[float]) -> list[float]:
     return found
 
 
-def test_nupi_sequence(shared: Path) -> None:
-    vector = load_vectors(shared)["nupi_sequence"]
+def test_nupi_sequence(vectors: dict[str, Any]) -> None:
+    vector = vectors["nupi_sequence"]
     options = {"rate": vector["lr"], "integral": vector["Ki"], "proportional": vector["Kp"], "nu": vector["nu"]}
     documented = multipliers_of(NuPI(**options), vector["errors"])
     assert documented == pytest.approx(vector["sgd_init_as_documented"], abs=1e-12)
@@ -34,9 +33,9 @@ def test_nupi_sequence(shared: Path) -> None:
     assert zeros == pytest.approx(vector["zeros_init"], abs=1e-12)
 
 
-def test_pi_is_an_augmented_lagrangian(shared: Path) -> None:
+def test_pi_is_an_augmented_lagrangian(vectors: dict[str, Any]) -> None:
     """A PI multiplier is what ascent's is with a penalty of rate times K_P, where the violations are not projected."""
-    vector = load_vectors(shared)["pi_equals_aug_lag"]
+    vector = vectors["pi_equals_aug_lag"]
     errors, rate = vector["errors"], vector["eta"]
     pi = NuPI(rate=rate, integral=vector["Ki"], proportional=vector["Kp"], init="zeros")
     assert multipliers_of(pi, errors) == pytest.approx(vector["pi_zero_init"], abs=1e-12)
@@ -60,8 +59,8 @@ def toy(controller: NuPI, *, dual_first: bool = True, penalty: float = 0.0) -> l
     return rows
 
 
-def test_constrained_toy(shared: Path) -> None:
-    vector = load_vectors(shared)["constrained_toy"]
+def test_constrained_toy(vectors: dict[str, Any]) -> None:
+    vector = vectors["constrained_toy"]
     ascent = NuPI(rate=0.5)
     for key, found in {
         "simultaneous_ex0_1_el0_5": toy(ascent, dual_first=False),
@@ -89,8 +88,8 @@ def concave(eps: float, penalty: float, steps: int) -> list[float]:
     return [*place.tolist(), float(multiplier[0])]
 
 
-def test_a_concave_problem_needs_the_augmented_lagrangian(shared: Path) -> None:
-    vector = load_vectors(shared)["constrained_concave"]
+def test_a_concave_problem_needs_the_augmented_lagrangian(vectors: dict[str, Any]) -> None:
+    vector = vectors["constrained_concave"]
     found = concave(vector["eps"], 4.0, 2000)
     assert found == pytest.approx(vector["solution"], abs=1e-9)
     assert vector["al_threshold_c"] == pytest.approx((1 - vector["eps"] ** 2) ** -1.5, abs=1e-12)

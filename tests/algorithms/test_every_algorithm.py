@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from settings import SETTINGS
-from torch import Tensor, nn
-from toy import BATCH, PROBLEMS, ToyTask, algorithm_of, remaining_gap, start, train
+from tasks import WorkloadTask, network_task
+from toy import BATCH, PROBLEMS, algorithm_of, remaining_gap, start, train
 
 from timetrial.algorithms.registry import known_submissions
 from timetrial.api import Hyperparameters
-from timetrial.trial.stream import to_device
 from timetrial.tuning.sampling import draw_points
-from timetrial.workloads.registry import load_workload
 
 NAMES = sorted(known_submissions())
 WORKLOADS = (
@@ -42,34 +39,7 @@ def test_every_algorithm_is_tested_on_the_problems() -> None:
 def test_it_converges(name: str, problem: str) -> None:
     overrides, tolerance = SETTINGS[name]
     gaps = [remaining_gap(name, overrides, problem, seed=seed) for seed in range(3)]
-    assert max(gaps) <= tolerance, gaps
-
-
-class Network(nn.Module):
-    """Something of every kind: embedding, convolution, norms, matrices, an output layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(7, 8)
-        # Without a bias: before a batch norm its gradient is nothing but rounding.
-        self.convolution = nn.Conv1d(8, 8, 3, padding=1, bias=False)
-        self.norm = nn.LayerNorm(8)
-        self.batch_norm = nn.BatchNorm1d(8)
-        self.hidden = nn.Linear(8, 16)
-        self.output = nn.Linear(16, 3)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        tokens = torch.arange(len(inputs) * 5).reshape(len(inputs), 5) % 7
-        x = self.batch_norm(self.convolution(self.embedding(tokens).mT)).mT
-        x = self.output(torch.tanh(self.hidden(self.norm(x)))).mean(dim=1)
-        return nn.functional.cross_entropy(x, torch.arange(len(x)) % 3, reduction="none")
-
-
-def network_task() -> ToyTask:
-    torch.manual_seed(0)
-    task = ToyTask(Network(), step_hint=40, output_parameters=frozenset({"output.weight", "output.bias"}))
-    task.generator.manual_seed(1)
-    return task
+    assert all(gap <= tolerance for gap in gaps), gaps  # no NaN is
 
 
 def states_of(*objects: Any) -> bytes:
@@ -145,37 +115,6 @@ def test_its_search_space_has_points_of_its_own(name: str) -> None:
             instance.setup(task, Hyperparameters({**algorithm.hyperparameters, **point}))
             train(instance, task, 2)
             assert all(weight.isfinite().all() for weight in task.model.parameters())
-
-
-class WorkloadTask(ToyTask):
-    """A tiny workload with one random batch."""
-
-    def __init__(self, name: str) -> None:
-        torch.manual_seed(0)
-        workload = load_workload(name, "tiny")
-        half = workload.torch()
-        model = half.build_model()
-        super().__init__(
-            model, step_hint=20, output_parameters=half.output_parameters(model), loss_type=workload.loss_type
-        )
-        self.half = half
-        batch = workload.random_batch(np.random.default_rng(0), workload.batch_sizes["tiny"])
-        self.batch = to_device(batch, self.device)
-
-    @property
-    def parameter_kinds(self) -> Any:
-        return self.half.parameter_kinds(self.model)
-
-    def forward(self, batch: Any, **options: Any) -> Tensor:
-        return self.half.forward(self.model, batch, **options)
-
-    def loss(self, batch: Any, logits: Tensor, *, label_smoothing: float = 0.0) -> Any:
-        return self.half.loss(batch, logits, label_smoothing=label_smoothing)
-
-    def backward(self, batch: Any, *, label_smoothing: float = 0.0, **options: Any) -> Any:
-        loss = self.loss(batch, self.forward(batch, **options), label_smoothing=label_smoothing)
-        loss.mean.backward()
-        return loss
 
 
 @every_algorithm

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from vectors import GRADIENTS, Build, check, double, load_vectors, replay
+from vectors import GRADIENTS, Build, check, double, replay
 
 from timetrial.algorithms.caspr import CASPROptimizer
 from timetrial.algorithms.distributed_shampoo import DistributedShampoo, ShampooOptimizer
@@ -76,13 +75,13 @@ def assert_alike(one: Build, other: Build, shapes: list[tuple[int, ...]], steps:
 
 
 @pytest.mark.parametrize("key", VECTORS)
-def test_vectors(key: str, shared: Path) -> None:
-    check(replay(VECTORS[key], 3), load_vectors(shared)[key])
+def test_vectors(key: str, vectors: dict[str, Any]) -> None:
+    check(replay(VECTORS[key], 3), vectors[key])
 
 
-def test_shampoo_without_accumulation_takes_the_polar_factor(shared: Path) -> None:
+def test_shampoo_without_accumulation_takes_the_polar_factor(vectors: dict[str, Any]) -> None:
     """L^-1/4 G R^-1/4 of one gradient's own statistics; SGD grafting gives it the gradient's norm."""
-    vector = load_vectors(shared)["shampoo_noacc"]
+    vector = vectors["shampoo_noacc"]
     moved = replay(
         lambda w: ShampooOptimizer(w, lr=1.0, betas=(0.0, 0.0), eps=0.0, grafting="sgd", merge=False, **AT_ONCE),
         1,
@@ -92,8 +91,8 @@ def test_shampoo_without_accumulation_takes_the_polar_factor(shared: Path) -> No
     torch.testing.assert_close(direction * math.sqrt(2) / gradient.norm(), double(vector["val"]), rtol=0, atol=1e-9)
 
 
-def test_foam_vector(shared: Path) -> None:
-    vector = load_vectors(shared)["foam"]
+def test_foam_vector(vectors: dict[str, Any]) -> None:
+    vector = vectors["foam"]
     values, vectors = torch.linalg.eigh(double(vector["L_stale"])[None])
     drift = vectors.mT @ double(vector["L_now"])[None] @ vectors - torch.diag_embed(values)
     power, eps = vector["p"], vector["eps"]
@@ -105,8 +104,8 @@ def test_foam_vector(shared: Path) -> None:
     assert float(isotropic) == pytest.approx(vector["h_isotropic_check"], abs=1e-12)
 
 
-def test_psgd_vector(shared: Path) -> None:
-    vector = load_vectors(shared)["psgd_kron"]
+def test_psgd_vector(vectors: dict[str, Any]) -> None:
+    vector = vectors["psgd_kron"]
     gradient, noise = double(GRADIENTS[0])[None], double([[1.0, -1.0], [0.5, 2.0]])[None]
     factors = [torch.eye(2, dtype=torch.float64)[None].clone() for _ in range(2)]
     scale = float(gradient.abs().mean()) * 1.1920928955078125e-07**0.5

@@ -1,14 +1,14 @@
 """Muon, NorMuon and LionMuon, and the orthogonalisation beneath them."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_every_algorithm import WorkloadTask
+from tasks import WorkloadTask
 from torch import Tensor
-from vectors import GRADIENTS, W0, check, double, load_vectors, replay
+from twins import near, random
+from vectors import GRADIENTS, W0, check, double, replay
 
 from timetrial.algorithms.lionmuon import LionMuonOptimizer
 from timetrial.algorithms.muon import MuonOptimizer
@@ -29,22 +29,9 @@ MUON: dict[str, Any] = {"lr": 0.02, "momentum": 0.95, "weight_decay": 0.1}
 LIONMUON: dict[str, Any] = {"lr": 0.01, "sign_ratio": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.1}
 
 
-@pytest.fixture(scope="module")
-def vectors(shared: Path) -> dict[str, Any]:
-    return load_vectors(shared)
-
-
-def near(found: Tensor, wanted: Any, *, atol: float = 1e-9) -> None:
-    torch.testing.assert_close(found, double(wanted), rtol=0, atol=atol)
-
-
 def example() -> Tensor:
     """The specification's 4 x 6 matrix."""
     return double([[math.sin((i + 1) * (j + 1)) + 2 * (i == j) for j in range(6)] for i in range(4)])
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # The orthogonalisation.

@@ -1,15 +1,15 @@
 """Norms of layers and what descends by them: Scion, modular norm descent, symmetry-compatible updates."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_every_algorithm import network_task
+from tasks import network_task
 from torch import Tensor
 from toy import start, train
-from vectors import GRADIENTS, check, double, load_vectors, replay
+from twins import near, random
+from vectors import GRADIENTS, check, double, replay
 
 from timetrial.algorithms.modular_norm_descent import ModularNormOptimizer
 from timetrial.algorithms.muon import MuonOptimizer
@@ -20,21 +20,8 @@ from timetrial.algorithms.symmetry_compatible import symmetric_direction
 from timetrial.api import LossType
 
 
-@pytest.fixture(scope="module")
-def vectors(shared: Path) -> dict[str, Any]:
-    return load_vectors(shared)
-
-
-def near(found: Tensor, wanted: Any, *, atol: float = 1e-9) -> None:
-    torch.testing.assert_close(found, double(wanted), rtol=0, atol=atol)
-
-
 def direction(norm: str, matrix: Tensor, polar: Any = exact_polar) -> Tensor:
     return DIRECTIONS[norm](matrix[None], polar)[0]
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # Norms.

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import prodigyopt
 import pytest
 import torch
 from twins import near, random_weights, twins
-from vectors import GRADIENTS, W0, check, double, load_vectors
+from vectors import GRADIENTS, W0, check, double
 
 from timetrial.algorithms.amos import AmosOptimizer, Variable, base_rate, expected_scale, tau
 from timetrial.algorithms.prodigy import ProdigyOptimizer
 from timetrial.algorithms.schedule_free_prodigy import ScheduleFreeProdigyOptimizer
 from timetrial.api import ParameterKind
-
-
-@pytest.fixture
-def vectors(shared: Path) -> dict[str, Any]:
-    return load_vectors(shared)
 
 
 def test_prodigy_vectors(vectors: dict[str, Any]) -> None:

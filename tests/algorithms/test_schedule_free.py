@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,19 +12,13 @@ from settings import SETTINGS
 from torch import Tensor
 from toy import Problem, Quadratic, ToyTask, start, train
 from twins import give_gradients, near, random_weights, twins
-from vectors import GRADIENTS, W0, double, load_vectors
+from vectors import GRADIENTS, W0, double
 
 from timetrial.algorithms.parts.averaging import batch_norm_statistics
 from timetrial.algorithms.parts.schedule_free import ScheduleFreeOptimizer
 from timetrial.algorithms.schedule_free_adamw import ScheduleFreeAdamWOptimizer, failed
 from timetrial.algorithms.schedule_free_sgd import ScheduleFreeSGDOptimizer
 from timetrial.algorithms.weighted_schedule_free_adamw import WeightedScheduleFreeAdamWOptimizer
-
-
-@pytest.fixture
-def vectors(shared: Path) -> dict[str, Any]:
-    return load_vectors(shared)
-
 
 FORM = {"lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.1}
 RULES: dict[str, Callable[[list[Tensor]], ScheduleFreeOptimizer]] = {

@@ -21,7 +21,6 @@ class Problem(nn.Module):
     """A function of parameters; `forward` gives the losses of as many examples as the batch has, all alike."""
 
     optimum = 0.0
-    convex = True
 
     def value(self) -> Tensor:
         """The function's value at the parameters."""
@@ -75,8 +74,6 @@ class Logistic(Problem):
 class Factorisation(Problem):
     """A matrix of rank 2 as a product: not convex, saddle at zero, no other bad place."""
 
-    convex = False
-
     def __init__(self) -> None:
         super().__init__()
         self.left = nn.Linear(2, 6, bias=False, dtype=DOUBLE)
@@ -89,8 +86,6 @@ class Factorisation(Problem):
 
 class Orthogonality(Problem):
     """How far a square matrix is from orthogonal: not convex; every local minimum is global."""
-
-    convex = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,10 @@ def near(found: Tensor, expected: Any, atol: float = 1e-9) -> None:
     torch.testing.assert_close(found.detach(), double(expected), rtol=0, atol=atol)
 
 
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def random_weights(seed: int = 0) -> list[Tensor]:
     torch.manual_seed(seed)
     shapes = ((3, 4), (5,), ())

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -16,7 +17,7 @@ TINY = str(Path(__file__).parents[1] / "tiny-test.toml")
 OPTIONS = {
     "quickstart": "--jobs --runs-dir --json",
     "run": "--submission --ruleset --workload --studies --trials --search-space --seed --jobs --device --runs-dir "
-    "--overwrite --retry-failed --json",
+    "--data --overwrite --retry-failed --json",
     "score": "--suite --ruleset --compat --workloads --studies --trials --reference --resamples --seed --json "
     "--export-algoperf",
     "report": "--suite --ruleset --compat --workloads --studies --trials --reference --resamples --seed --output "
@@ -24,8 +25,11 @@ OPTIONS = {
     "list": "--suite --json",
     "show": "--json",
     "check": "--quick --jobs --device --json",
-    "targets": "--workload --submission --trials --seeds --horizon --seed --jobs --runs-dir --output --json",
+    "targets": "--workload --submission --trials --seeds --horizon --seed --jobs --runs-dir --data --output --json",
     "doctor": "--json",
+    "data prepare": "--from --to --preset --jobs --dry-run --json",
+    "data verify": "--data --jobs --json",
+    "data list": "--data --json",
 }
 
 
@@ -42,6 +46,14 @@ def timetrial(*arguments: str) -> int:
     return 0
 
 
+def commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    """All commands by what one types for them, those of groups too."""
+    found = {}
+    for name, command in group.commands.items():
+        found |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
+    return found
+
+
 def test_adding_an_option_is_a_decision() -> None:
     group = get_command(app)
     found = {
@@ -50,7 +62,7 @@ def test_adding_an_option_is_a_decision() -> None:
             for parameter in command.params
             if parameter.param_type_name == "option" and parameter.name != "help"
         )
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
+        for name, command in commands(group).items()
     }
     assert found == OPTIONS
 
@@ -61,7 +73,7 @@ def test_help_comes_without_heavy_imports_and_with_an_example(verb: str | None) 
     heavy = ["torch", "numpy", "scipy", "polars", "sklearn"]
     code = (
         "import sys\n"
-        f"sys.argv = ['timetrial', *{[verb] if verb else []}, '--help']\n"
+        f"sys.argv = ['timetrial', *{verb.split() if verb else []}, '--help']\n"
         "from timetrial.cli.main import main\n"
         "try:\n    main()\n"
         f"finally:\n    print([name for name in {heavy} if name in sys.modules], file=sys.stderr)\n"
@@ -81,7 +93,7 @@ def test_help_comes_without_heavy_imports_and_with_an_example(verb: str | None) 
         (["run", TINY, "--submission", "adamw", "--workload", "mnist"], "unknown workload in suite tiny-test 'mnist'"),
         (["run", TINY, "--submission", "adamw", "--ruleset", "none"], "--ruleset: expected external or self"),
         (["run", TINY, "--submission", "adamw", "--device", "tpu"], "--device: expected auto, cpu or cuda"),
-        (["run", "algoperf-0.6", "--submission", "adamw"], "criteo1tb: not implemented in this release"),
+        (["run", "algoperf-0.6", "--submission", "adamw"], "timetrial data prepare criteo1tb --from RAW"),
         (["run", "nowhere.toml", "--submission", "adamw"], "cannot read suite file nowhere.toml"),
         (["run", TINY, "--submission", "adamw", "--submission", "adamw"], "two submissions are called 'adamw'"),
         (["list", "submissions", "--suite", "algoperf-0.6"], "--suite goes with `list workloads`"),

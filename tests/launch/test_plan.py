@@ -62,9 +62,9 @@ def test_seeds_of_studies_and_trials_differ() -> None:
     assert len({trial_seed(seed, study, trial) for seed in (0, 1) for study in (0, 1) for trial in (1, 2)}) == 8
 
 
-def test_workloads_without_code_are_refused() -> None:
+def test_workloads_without_their_data_are_refused() -> None:
     suite = load_suite("algoperf-0.6")
-    with pytest.raises(UserError, match="criteo1tb: not implemented in this release"):
+    with pytest.raises(UserError, match="timetrial data prepare criteo1tb --from RAW"):
         plan_run(request(suite, workloads=[suite.workload("criteo1tb")]))
 
 

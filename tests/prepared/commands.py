@@ -145,6 +145,7 @@ def prepare_under_fire(name: str, raw: Path, data: Path, *, kills: int, seed: in
     command += ["--from", str(raw), "--to", str(data), "--preset", "tiny", "--jobs", "2"]
     hit = 0
     for _ in range(kills):
+        (data / name / "lock").unlink(missing_ok=True)  # of the process that was killed; now it tells of the next one
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )

@@ -60,6 +60,6 @@ def test_a_killed_owner_lets_go(tmp_path: Path) -> None:
 def test_the_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text("elsewhere 4711\n")
-    with pytest.raises(LockedError, match="elsewhere 4711 on another machine"), exclusive(lock):
+    with pytest.raises(LockedError, match="elsewhere 4711 began here on another machine"), exclusive(lock):
         pytest.fail("another machine's lock was taken")
     assert lock.read_text() == "elsewhere 4711\n"

@@ -127,7 +127,7 @@ def look(probe: Probe) -> Observation:
         findings=tuple(unique(sentinel.findings)),
         read=frozenset(point.seen),
         ratio=ratio,
-        state_bytes=_tensor_bytes(walk.algorithm.state_dict()) if walk and error is None else 0,
+        state_bytes=tensor_bytes(walk.algorithm.state_dict()) if walk and error is None else 0,
         parameters=sum(weight.numel() for weight in walk.bare.parameters()) if walk else 0,
     )
 
@@ -313,12 +313,13 @@ def _optimizers(value: Any, depth: int = 0) -> Iterator[torch.optim.Optimizer]:
             yield from _optimizers(item, depth + 1)
 
 
-def _tensor_bytes(value: Any) -> int:
+def tensor_bytes(value: Any) -> int:
+    """Return the bytes of all tensors in nested mappings and lists."""
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, Mapping):
-        return sum(map(_tensor_bytes, value.values()))
-    return sum(map(_tensor_bytes, value)) if isinstance(value, list | tuple) else 0
+        return sum(map(tensor_bytes, value.values()))
+    return sum(map(tensor_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
 def _line_of(error: BaseException, place: str) -> str:

@@ -1,4 +1,4 @@
-"""One writer a record: a lock file with the owner's host and process number."""
+"""One writer a folder: a lock file with the owner's host and process number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from timetrial.errors import UserError
 
 
 class LockedError(UserError):
-    """Another process writes this record."""
+    """Another process writes here."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _acquire(path: Path) -> int:
         except OSError:
             owner = _owner(descriptor)
             os.close(descriptor)
-            raise LockedError(f"{path.parent}: another process is at work on this trial ({owner})") from None
+            raise LockedError(f"{path.parent}: another process is at work here ({owner})") from None
         if not _is_current(descriptor, path):
             os.close(descriptor)  # its owner removed the file between our opening and our locking it
             continue
@@ -50,7 +50,7 @@ def _acquire(path: Path) -> int:
         if owner and owner.split()[0] != socket.gethostname():
             os.close(descriptor)
             raise LockedError(
-                f"{path.parent}: this trial was begun by {owner} on another machine; "
+                f"{path.parent}: {owner} began here on another machine; "
                 f"if that process is dead, remove {path} and run again"
             )
         return descriptor

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "algorithms"))
-
 from toy import PROBLEMS, ToyTask, train
 
 from timetrial.algorithms.registry import identify, load_submission
