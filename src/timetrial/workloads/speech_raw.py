@@ -134,7 +134,7 @@ def _sounds(
 ) -> Iterator[bytes]:
     """Yield the sounds of an archive, noting their numbers and the transcripts."""
     while (member := tar.next()) is not None:
-        tar.members.clear()  # it keeps the headers of all that it has seen
+        tar.members = []  # type: ignore[attr-defined]  # it would keep the headers of all that it has seen
         path = PurePosixPath(member.name)
         if path.suffix != ".flac" and not path.name.endswith(".trans.txt"):
             continue
