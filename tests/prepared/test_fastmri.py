@@ -115,7 +115,7 @@ def test_killed_at_random_moments(prepared: Path, tmp_path: Path) -> None:
     hit = commands.prepare_under_fire("fastmri", raw, tmp_path / "data", kills=8)
     prepare(Fastmri("tiny").recipe(), raw, tmp_path / "straight", jobs=1)
     assert commands.tree(tmp_path / "data") == commands.tree(tmp_path / "straight")
-    assert hit >= 2
+    assert hit
 
 
 # Values.

@@ -78,7 +78,7 @@ class FastmriData(ExampleData):
         chosen = evenly_spaced(len(self._slices), EVAL_TRAIN)
         super().__init__(
             len(self._slices),
-            lambda number, _: self._slices.evaluation(number),
+            lambda number, _: self._slices.evaluation(number),  # `train_source` has masks of its own
             {
                 "train": EvaluationSplit(
                     examples=len(chosen), example=lambda row: self._slices.evaluation(int(chosen[row]))
