@@ -176,6 +176,25 @@ def test_evaluations_run_over_what_is_short_enough(raw: Path, data: ExampleData,
     same_utterances(joined(data, split), expected(raw, split), CharacterTokens().decode)
 
 
+def test_what_is_as_long_as_allowed_is_kept(raw: Path, tmp_path: Path) -> None:
+    """More than so many samples or characters are left out, so many are not (spec: librispeech_conformer.md, 1)."""
+    shutil.copytree(raw, tmp_path / "raw")
+    chapter = tmp_path / "raw" / "LibriSpeech" / "test-clean" / "99" / "1"
+    chapter.mkdir(parents=True)
+    cases = [(8_000, "ABCDEFGH"), (8_001, "A"), (5_000, "ABCDEFGHI"), (1, "A B")]
+    lines = []
+    for number, (samples, text) in enumerate(cases):
+        (chapter / f"99-1-{number:04d}.flac").write_bytes(raw_librispeech.flac(np.full(samples, 7, dtype=np.int16)))
+        lines.append(f"99-1-{number:04d} {text}\n")
+    (chapter / "99-1.trans.txt").write_text("".join(lines))
+    prepare(TINY, tmp_path / "raw", tmp_path / "data", jobs=1)
+    batch = joined(speech_data.speech_data(open_prepared(TINY, tmp_path / "data"), 8_000), "test")
+    found = zip(batch["input_lengths"].tolist(), batch["targets"], batch["target_lengths"], strict=True)
+    texts = [(samples, CharacterTokens().decode(tokens[:length])) for samples, tokens, length in found]
+    assert texts[-2:] == [(8_000, "ABCDEFGH"), (1, "A B")]
+    assert len(texts) == len(expected(raw, "test")) + 2
+
+
 def test_an_evaluation_s_training_utterances(raw: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are no more than it would draw, all of them; else so many, always the same."""
     workload, opened = LibrispeechDeepspeech("tiny"), open_prepared(TINY, prepared)
