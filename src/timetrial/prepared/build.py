@@ -145,8 +145,7 @@ def plan_sizes(recipe: Recipe, raw: Path, data: Path) -> tuple[int, int]:
 
     Raises UserError where raw files are missing.
     """
-    first = recipe.stages(raw, data / recipe.dataset / "parts")[0]()
-    size = sum(path.stat().st_size for path in {path for part in first for path in part.sources})
+    size = sum(path.stat().st_size for path in recipe.raw_files(raw, data / recipe.dataset / "parts"))
     return size, int(size * recipe.distribution.prepared_bytes / recipe.distribution.raw_bytes)
 
 
