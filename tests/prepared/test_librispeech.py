@@ -418,7 +418,7 @@ def test_a_character_that_the_tokenizer_does_not_know_is_named(raw: Path, tmp_pa
 
 def test_too_few_words_for_a_vocabulary(raw: Path, tmp_path: Path) -> None:
     shutil.copytree(raw, tmp_path / "raw")
-    check_named(replace(PIECES, vocabulary=5_000), tmp_path, tmp_path / "raw", "5000 tokens can be trained")
+    check_named(replace(PIECES, vocabulary=5_000), tmp_path, tmp_path / "raw", "5000 pieces can be trained")
 
 
 def check_named(recipe: LibrispeechRecipe, folder: Path, path: Path, problem: str) -> None:

@@ -192,7 +192,7 @@ def test_a_few_steps_reduce_the_loss(arrays: dict[str, Any], variant: str | None
 def test_mini_evaluates_text() -> None:
     """Its pieces are detokenised; token ids as words are for `tiny`."""
     half = Wmt("mini").torch()
-    tokens = mini_tokenizer().encode(["mane gi tokude vaslat."])[0]
+    tokens = mini_tokenizer().encode_all(["mane gi tokude vaslat."])[0]
     assert half._detokenize is not None
     assert half._detokenize(tokens) == "mane gi tokude vaslat."
     assert Wmt("tiny").torch()._detokenize is ids_as_words

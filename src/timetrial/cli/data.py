@@ -176,7 +176,7 @@ def _print_list(facts: Iterable[dict[str, Any]], root: Path, console: Console) -
     from timetrial.prepared.build import size_text
 
     table = Table(title=escape(f"Datasets, prepared in {root}"))
-    for column in ("dataset", "workloads", "download", "prepared", "licence", "state"):
+    for column in ("dataset", "workloads", "download", "prepared", "state"):
         table.add_column(column, overflow="fold", justify="right" if column in {"download", "prepared"} else "left")
     for each in facts:
         state = "prepared" if each["prepared"] else each.get("state", "not here")
@@ -186,11 +186,10 @@ def _print_list(facts: Iterable[dict[str, Any]], root: Path, console: Console) -
             "\n".join(each["workloads"]),
             size_text(each["raw_bytes"]),
             about + size_text(each["prepared_bytes"]),
-            each["licence"],
             state,
         )
     console.print(table)
-    console.print("docs/data.md says what to download, and how.", highlight=False)
+    console.print("docs/data.md says what to download, how, and under which licence.", highlight=False)
 
 
 def _dataset(name: str) -> str:

@@ -141,12 +141,9 @@ def verify(folder: Path, *, jobs: int) -> list[str]:
 
 
 def plan_sizes(recipe: Recipe, raw: Path, data: Path) -> tuple[int, int]:
-    """Return how many bytes are read and about how many are written, by what the published dataset comes to.
-
-    Raises UserError where raw files are missing.
-    """
-    size = sum(path.stat().st_size for path in recipe.raw_files(raw, data / recipe.dataset / "parts"))
-    return size, int(size * recipe.distribution.prepared_bytes / recipe.distribution.raw_bytes)
+    """Return how many bytes are read and about how many are written. Raises UserError where raw files are missing."""
+    parts = data / recipe.dataset / "parts"
+    return sum(path.stat().st_size for path in recipe.raw_files(raw, parts)), recipe.estimate(raw, parts)
 
 
 def _key(recipe: Recipe, part: Part, stored: dict[str, StoredPart]) -> str:

@@ -85,6 +85,14 @@ class Recipe(ABC):
         Raises UserError where files are missing, naming the first and what was expected.
         """
 
+    def estimate(self, raw: Path, parts: Path) -> int:
+        """Return about how many bytes the prepared dataset will have: in proportion to the raw files, by default.
+
+        Raises UserError as `stages` does.
+        """
+        size = sum(path.stat().st_size for path in self.raw_files(raw, parts))
+        return int(size * self.distribution.prepared_bytes / self.distribution.raw_bytes)
+
     def raw_files(self, raw: Path, parts: Path) -> Iterable[Path]:
         """Return the raw files that are read: those of the first stage, unless a recipe knows of more.
 

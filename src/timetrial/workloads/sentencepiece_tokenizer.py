@@ -19,7 +19,11 @@ class SentencePieceTokens:
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text; an unknown character's is 0."""
-        encoded: list[int] = self._processor.encode(text, add_bos=False, add_eos=True)
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text; in one thread, since datasets are prepared by several processes."""
+        encoded: list[list[int]] = self._processor.encode(texts, add_bos=False, add_eos=True, num_threads=1)
         return encoded
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -28,11 +32,12 @@ class SentencePieceTokens:
         return text
 
 
-def train_sentencepiece(texts: Iterable[str], vocabulary: int) -> bytes:
+def train_sentencepiece(texts: Iterable[str], vocabulary: int, normalization: str = "nmt_nfkc") -> bytes:
     """Train a unigram model on texts and return its file: unknown 0, begin 1, end of sentence 2, no padding.
 
-    The library's defaults but for the size and a character coverage of 1 (spec: librispeech_conformer.md, 1), and for
-    one thread, since several sum in another order. Raises UserError where the texts do not give so many pieces.
+    The library's defaults but for the size and a character coverage of 1 (spec: librispeech_conformer.md, 1; wmt.md,
+    1), and for one thread, since several sum in another order. Raises UserError where the texts are too few, or have
+    too many characters, for a vocabulary of that size.
     """
     from sentencepiece import SentencePieceTrainer
 
@@ -44,12 +49,17 @@ def train_sentencepiece(texts: Iterable[str], vocabulary: int) -> bytes:
             model_type="unigram",
             vocab_size=vocabulary,
             character_coverage=1.0,
+            pad_id=-1,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            normalization_rule_name=normalization,
             num_threads=1,
             minloglevel=2,
         )
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"no SentencePiece model of {vocabulary} tokens can be trained: {reason}") from error
+        raise UserError(f"no SentencePiece model of {vocabulary} pieces can be trained: {reason}") from error
     return model.getvalue()
 
 

@@ -80,6 +80,10 @@ class CriteoRecipe(Recipe):
         last = self._day(_LAST, None, days[LAST_DAY])
         return [lambda: [*train, last], lambda: self._cut(parts / _LAST, days[LAST_DAY][0])]
 
+    def estimate(self, raw: Path, parts: Path) -> int:
+        """Return about how large the days will be, packed or not."""
+        return sum(part.expected_bytes for part in self.stages(raw, parts)[0]())
+
     def _day(self, name: str, split: str | None, files: tuple[Path, ...]) -> Part:
         size = sum(path.stat().st_size for path in files)
         line_bytes = _PACKED_LINE_BYTES if files[0].suffix == ".gz" else _LINE_BYTES

@@ -238,7 +238,7 @@ def generate(corpus: Corpus) -> HostBatch:
         for side, lines in (("inputs", sources(words, sentences)), ("targets", translations(words, sentences)))
     }
     tokenizer = mini_tokenizer() if corpus.pieces else WordTokenizer(texts["train_inputs"] + texts["train_targets"])
-    return {name: pad(tokenizer.encode(lines)).astype(np.int16) for name, lines in texts.items()}
+    return {name: pad(tokenizer.encode_all(lines)).astype(np.int16) for name, lines in texts.items()}
 
 
 MINI = Corpus(

@@ -74,10 +74,10 @@ def mixed(pairs: int) -> np.ndarray:
 
 def write_tokenizer(texts: Sequence[Path], vocabulary: int, raw: Path, folder: Path) -> int:
     """Train the tokenizer on alternating lines, German and English, of the first pairs; an error names `raw`."""
-    from timetrial.workloads.wmt.tokenizer import train
+    from timetrial.workloads.sentencepiece_tokenizer import train_sentencepiece
 
     try:
-        model = train(_first_lines(texts), vocabulary)
+        model = train_sentencepiece(_first_lines(texts), vocabulary)
     except UserError as error:
         raise FileError(raw, str(error)) from error
     (folder / MODEL).write_bytes(model)
@@ -142,9 +142,9 @@ def _short_pairs(
 
     Yields the places in `rows` of those that are kept, and both sides' token ids, int64.
     """
-    from timetrial.workloads.wmt.tokenizer import Tokenizer
+    from timetrial.workloads.sentencepiece_tokenizer import SentencePieceTokens
 
-    encode = Tokenizer((tokenizer / MODEL).read_bytes()).encode
+    encode = SentencePieceTokens((tokenizer / MODEL).read_bytes()).encode_all
     sides = [Ragged(texts, language) for language in LANGUAGES]
     for first in range(0, len(rows), _AT_ONCE):
         encoded = [in_a_row(encode(_lines(side, rows[first : first + _AT_ONCE]))) for side in sides]

@@ -138,7 +138,8 @@ class Wmt(Workload[WmtConfig]):
     def _detokenizer(self) -> Detokenize | None:
         if self.config.text == "token_ids":
             return ids_as_words
-        from timetrial.workloads.wmt.tokenizer import Tokenizer, mini_tokenizer  # a library that only text needs
+        from timetrial.workloads.sentencepiece_tokenizer import SentencePieceTokens
+        from timetrial.workloads.wmt.tokenizer import mini_tokenizer
 
         if self.data_kind == "generated":
             return mini_tokenizer().decode
@@ -146,7 +147,7 @@ class Wmt(Workload[WmtConfig]):
             prepared = open_prepared(self.recipe())
         except UserError:  # a model can be built without data, not evaluated
             return None
-        return Tokenizer((prepared.part(TOKENIZER) / MODEL).read_bytes()).decode
+        return SentencePieceTokens((prepared.part(TOKENIZER) / MODEL).read_bytes()).decode
 
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Return the pairs without long sentences: for training packed into rows, once and for all, as examples.
