@@ -97,6 +97,7 @@ def _prepare(recipe: Recipe, raw: Path, folder: Path, jobs: int, on_progress: On
         manifest = read_manifest(folder)
         if manifest is not None:
             if not any(workers.broken(folder, manifest.parts)):
+                _tidy(folder, manifest)  # whoever wrote the manifest may not have come to it
                 return manifest, 0
             (folder / MANIFEST).unlink()
         shutil.rmtree(folder / "partial", ignore_errors=True)
@@ -117,11 +118,17 @@ def _prepare(recipe: Recipe, raw: Path, folder: Path, jobs: int, on_progress: On
         manifest = _manifest(recipe, [stored[name] for name in sorted(kept)])
         _check_examples(recipe, folder, manifest)
         write_json(folder / MANIFEST, asdict(manifest))
+    _tidy(folder, manifest)
+    return manifest, made
+
+
+def _tidy(folder: Path, manifest: Manifest) -> None:
+    """Remove what a finished dataset does not need."""
+    kept = {part.name for part in manifest.parts}
     for path in (folder / "parts").iterdir():
         if path.name not in kept:
             shutil.rmtree(path)
     shutil.rmtree(folder / "partial", ignore_errors=True)
-    return manifest, made
 
 
 def verify(folder: Path, *, jobs: int) -> list[str]:
