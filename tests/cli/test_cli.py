@@ -25,7 +25,8 @@ OPTIONS = {
     "list": "--suite --json",
     "show": "--json",
     "check": "--quick --jobs --device --json",
-    "targets": "--workload --submission --trials --seeds --horizon --seed --jobs --runs-dir --data --output --json",
+    "targets": "--workload --submission --trials --seeds --horizon --fix --seed --jobs --runs-dir --data --output "
+    "--json",
     "doctor": "--json",
     "data prepare": "--from --to --preset --jobs --dry-run --json",
     "data verify": "--data --jobs --json",

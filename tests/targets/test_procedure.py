@@ -103,6 +103,29 @@ def test_the_whole_procedure_resumes_and_reports(tiny_suite: Suite, accuracy: Su
     assert f"Best: **{best.submission}**" in report
 
 
+def test_a_hyperparameter_can_be_held(tiny_suite: Suite, accuracy: SuiteWorkload, tmp_path: Path) -> None:
+    seen: list[TrialPlan] = []
+
+    def stop(plans: list[TrialPlan]) -> None:
+        seen.extend(plans)
+        raise UserError("enough")
+
+    scale = Scale(trials=3, seeds=1, fixed={"label_smoothing": 0.0})
+    with pytest.raises(UserError, match="enough"):
+        set_targets(tiny_suite, accuracy, [identify("adamw")], scale, tmp_path, stop)  # type: ignore[arg-type]
+    assert [plan.hyperparameters["label_smoothing"] for plan in seen] == [0.0] * 3
+    assert len({plan.hyperparameters["learning_rate"] for plan in seen}) == 3
+    with pytest.raises(UserError, match="adamw: its search space has no 'smoothing'"):
+        set_targets(
+            tiny_suite,
+            accuracy,
+            [identify("adamw")],
+            replace(scale, fixed={"smoothing": 0.0}),
+            tmp_path,
+            stop,  # type: ignore[arg-type]
+        )
+
+
 def test_the_verb_writes_fragment_and_report(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
@@ -113,3 +136,5 @@ def test_the_verb_writes_fragment_and_report(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "validation_target" in (tmp_path / "out" / "tiny-test.toml").read_text()
     assert "--trials 2 --seeds 2 --horizon 0.2" in (tmp_path / "out" / "tiny-test.md").read_text()
+    done = CliRunner().invoke(app, [*arguments, "--fix", "learning_rate"])
+    assert str(done.exception) == "--fix: expected NAME=NUMBER, as in label_smoothing=0, found 'learning_rate'"

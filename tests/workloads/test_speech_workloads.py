@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -306,6 +307,9 @@ def test_random_batches_have_the_right_shapes_and_finite_losses(
 
 
 @BOTH
-def test_what_is_not_there_yet_says_so(workload: type[SpeechWorkload[Any]]) -> None:
-    with pytest.raises(UserError, match="tokenizer"):
+def test_without_prepared_data_there_is_no_tokenizer(
+    workload: type[SpeechWorkload[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIMETRIAL_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="timetrial data prepare librispeech"):
         workload("full").detokenize([1])

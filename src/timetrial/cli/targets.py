@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timetrial.cli.options import DEFAULT_RUNS, AsJson, Data, Jobs, RunsDir, Seed, use_data
+from timetrial.errors import UserError
 
 if TYPE_CHECKING:
     from timetrial.targets.procedure import TargetSetting
@@ -25,6 +26,10 @@ def targets(
     trials: Annotated[int, typer.Option(min=1, help="Quasi-random trials of each algorithm.")] = 200,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds that the best point is run again with.")] = 20,
     horizon: Annotated[float, typer.Option(min=0, max=1, help="Part of the step hint that a run takes.")] = 0.75,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=NUMBER: hold a hyperparameter there in every trial.", show_default="none"),
+    ] = None,
     seed: Seed = 0,
     jobs: Jobs = None,
     runs_dir: RunsDir = DEFAULT_RUNS,
@@ -54,7 +59,7 @@ def targets(
     loaded = load_suite(suite)
     names = list(dict.fromkeys(workload or loaded.workloads))
     algorithms = [identify(name) for name in submission or ("adamw", "nadamw", "nesterov", "sgd_momentum")]
-    scale = Scale(trials=trials, seeds=seeds, seed=seed, horizon=horizon)
+    scale = Scale(trials=trials, seeds=seeds, seed=seed, horizon=horizon, fixed=dict(map(_fixed, fix or [])))
     console = Console(stderr=as_json)
     settings = [
         set_targets(
@@ -68,6 +73,7 @@ def targets(
         for name in names
     ]
     command = f"timetrial targets {suite} --trials {trials} --seeds {seeds} --horizon {horizon:g} --seed {seed}"
+    command += "".join(f" --fix {each}" for each in fix or [])
     written = _write(settings, output, command)
     if as_json:
         print(json.dumps(encode([to_json(setting) for setting in settings]), indent=2))
@@ -80,6 +86,14 @@ def targets(
             highlight=False,
         )
     console.print(f"Written: {', '.join(map(str, written))}", highlight=False)
+
+
+def _fixed(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise UserError(f"--fix: expected NAME=NUMBER, as in label_smoothing=0, found {text!r}") from None
 
 
 def _write(settings: list[TargetSetting], output: Path, command: str) -> list[Path]:

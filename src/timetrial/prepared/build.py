@@ -97,7 +97,7 @@ def _prepare(recipe: Recipe, raw: Path, folder: Path, jobs: int, on_progress: On
         manifest = read_manifest(folder)
         if manifest is not None:
             if not any(workers.broken(folder, manifest.parts)):
-                _tidy(folder, manifest)  # whoever wrote the manifest may not have come to it
+                _tidy(folder, manifest)
                 return manifest, 0
             (folder / MANIFEST).unlink()
         shutil.rmtree(folder / "partial", ignore_errors=True)
@@ -123,7 +123,7 @@ def _prepare(recipe: Recipe, raw: Path, folder: Path, jobs: int, on_progress: On
 
 
 def _tidy(folder: Path, manifest: Manifest) -> None:
-    """Remove what a finished dataset does not need."""
+    """Remove what is not of the dataset: temporary parts, and what a killed process left."""
     kept = {part.name for part in manifest.parts}
     for path in (folder / "parts").iterdir():
         if path.name not in kept:
@@ -145,8 +145,7 @@ def plan_sizes(recipe: Recipe, raw: Path, data: Path) -> tuple[int, int]:
 
     Raises UserError where raw files are missing.
     """
-    first = recipe.stages(raw, data / recipe.dataset / "parts")[0]()
-    size = sum(path.stat().st_size for path in {path for part in first for path in part.sources})
+    size = sum(path.stat().st_size for path in recipe.raw_files(raw, data / recipe.dataset / "parts"))
     return size, int(size * recipe.distribution.prepared_bytes / recipe.distribution.raw_bytes)
 
 

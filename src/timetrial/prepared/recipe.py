@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -84,3 +84,10 @@ class Recipe(ABC):
 
         Raises UserError where files are missing, naming the first and what was expected.
         """
+
+    def raw_files(self, raw: Path, parts: Path) -> Iterable[Path]:
+        """Return the raw files that are read: those of the first stage, unless a recipe knows of more.
+
+        Raises UserError as `stages` does.
+        """
+        return {path for part in self.stages(raw, parts)[0]() for path in part.sources}

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Scale:
     seed: int = 0
     horizon: float = 0.75
     """Part of the step hint that the runs train for, hence the budget's slack of 4/3 (spec: protocol.md, 10)."""
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    """Hyperparameters that are held at a value, where the search spaces would draw them."""
 
     def steps(self, workload: SuiteWorkload) -> int:
         """Return the number of steps of each run."""
@@ -145,8 +147,10 @@ def _search(suite: Suite, workload: SuiteWorkload, submission: SubmissionId, sca
     points = draw_points(
         algorithm.search_space, sampler=suite.protocol.sampler, studies=1, trials=scale.trials, seed=scale.seed
     )[0]
+    if unknown := scale.fixed.keys() - points[0].keys():
+        raise UserError(f"{submission.name}: its search space has no {min(unknown)!r} that could be held at a value")
     return [
-        _plan(suite, workload, submission, scale, _SEARCH, trial, {**algorithm.hyperparameters, **point})
+        _plan(suite, workload, submission, scale, _SEARCH, trial, {**algorithm.hyperparameters, **point, **scale.fixed})
         for trial, point in enumerate(points, start=1)
     ]
 

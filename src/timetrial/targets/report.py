@@ -14,7 +14,8 @@ from timetrial.targets.procedure import Run, TargetSetting, best_run
 def toml_fragment(setting: TargetSetting) -> str:
     """Return the targets as TOML: both, or that on validation where there is no test split."""
     test = "" if setting.test_target is None else f"test_target = {setting.test_target!r}\n"
-    return f"[workloads.{setting.workload.name}]\nvalidation_target = {setting.validation_target!r}\n{test}"
+    section = "variants" if setting.workload.is_variant else "workloads"
+    return f"[{section}.{setting.workload.name}]\nvalidation_target = {setting.validation_target!r}\n{test}"
 
 
 def to_json(setting: TargetSetting) -> dict[str, Any]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
 from timetrial.api import LossType
 from timetrial.errors import UserError
+from timetrial.prepared.folder import open_prepared
 from timetrial.workloads.base import SPLITS, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
 from timetrial.workloads.sources import ArrayData
 from timetrial.workloads.speech_generator import DATASETS
 from timetrial.workloads.speech_preprocessing import as_floats, as_stored, texts_of
+
+if TYPE_CHECKING:
+    from timetrial.prepared.folder import Prepared
+    from timetrial.workloads.example_sources import ExampleData
+    from timetrial.workloads.speech_recipe import LibrispeechRecipe
 
 FRAME_SAMPLES = 401
 """Samples a frame of the spectrogram covers: a window of 25 ms, and one more that the pre-emphasis was meant for."""
@@ -107,6 +114,26 @@ class SpeechWorkload(Workload[SpeechConfigT]):
     loss_type = LossType.CTC_LOSS
     datasets = DATASETS
 
+    def recipe(self) -> LibrispeechRecipe:
+        """Return how LibriSpeech is prepared; see `Workload.recipe`."""
+        from timetrial.workloads.speech_recipe import LibrispeechRecipe
+
+        full = self.preset == "full"
+        return LibrispeechRecipe(
+            samples=self.config.samples,
+            target_length=self.config.target_length,
+            vocabulary=self.config.vocabulary,
+            alphabet=self.config.alphabet,
+            part_utterances=2_000 if full else 10,
+            published=full,
+        )
+
+    def data_prepared(self, prepared: Prepared) -> ExampleData:
+        """Return the prepared utterances, decoded as they are read."""
+        from timetrial.workloads.speech_data import speech_data
+
+        return speech_data(prepared, self.config.samples)
+
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Return the generated utterances; an evaluation's `train` split is the first training utterances."""
         splits = {split: self._split(arrays, split) for split in SPLITS}
@@ -164,9 +191,12 @@ class SpeechWorkload(Workload[SpeechConfigT]):
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """Return the text of token ids; raises UserError where the tokens come with data that is not there."""
-        if self.config.alphabet is None:
-            raise UserError(
-                f"{type(self).__name__}: a word error rate needs the data set's tokenizer, and this release has "
-                "no input pipeline for the workload yet"
-            )
-        return CharacterTokens(self.config.alphabet).decode(tokens)
+        return self._decode(tokens)
+
+    @cached_property
+    def _decode(self) -> Detokenize:
+        if self.config.alphabet is not None:
+            return CharacterTokens(self.config.alphabet).decode
+        from timetrial.workloads.speech_data import prepared_tokenizer
+
+        return prepared_tokenizer(open_prepared(self.recipe())).decode

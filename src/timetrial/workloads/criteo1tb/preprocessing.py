@@ -89,14 +89,23 @@ def _fingerprint(texts: np.ndarray, length: int) -> np.ndarray:
     text = np.ascontiguousarray(texts.astype(f"S{length}")).view(np.uint8).reshape(-1, length)
     mul = _K2 + np.uint64(2 * length)
     if length >= 8:
-        a, b = _integer(text[:, :8]) + _K2, _integer(text[:, -8:])
-        return _mix(_rotate(b, 37) * mul + a, (_rotate(a, 25) + b) * mul, mul)
+        return fingerprint64_of_ends(_integer(text[:, :8]), _integer(text[:, -8:]), length)
     if length >= 4:
         first = _integer(text[:, :4]) << np.uint64(3)
         return _mix(first + np.uint64(length), _integer(text[:, -4:]), mul)
     a, b, c = (text[:, place].astype(np.uint64) for place in (0, length >> 1, length - 1))
     y, z = a + (b << np.uint64(8)), (c << np.uint64(2)) + np.uint64(length)
     return _shift_mix(y * _K2 ^ z * _K0) * _K2
+
+
+def fingerprint64_of_ends(first: np.ndarray, last: np.ndarray, length: int) -> np.ndarray:
+    """Return the fingerprints of texts of 8 to 16 bytes, of which `first` and `last` are the 8 at either end, uint64.
+
+    They are read as little-endian integers (n,).
+    """
+    mul = _K2 + np.uint64(2 * length)
+    a, b = first + _K2, last
+    return _mix(_rotate(b, 37) * mul + a, (_rotate(a, 25) + b) * mul, mul)
 
 
 def _integer(octets: np.ndarray) -> np.ndarray:

@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
+from timetrial.prepared.folder import Prepared
 from timetrial.workloads.base import SPLITS, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Field, Fields, bad_batch
+from timetrial.workloads.criteo1tb.data import ClickData
 from timetrial.workloads.criteo1tb.generator import Sizes, generate, is_wide
 from timetrial.workloads.criteo1tb.preprocessing import DictionaryCoded
+from timetrial.workloads.criteo1tb.recipe import CriteoRecipe
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.sources import ArrayData
 
@@ -47,8 +50,11 @@ TINY_FIELD_SIZES = (10,) * 26
 MINI = Sizes(field_sizes=MINI_FIELD_SIZES, train=1_792 * 1_024, validation=24_576, test=8_192, seed=20_260_806)
 TINY = Sizes(field_sizes=TINY_FIELD_SIZES, train=4_096, validation=512, test=256, seed=20_260_806)
 
-EVAL_TRAIN = {"mini": 1_024, "tiny": 256}
-"""An evaluation's `train` split is so many of the first training examples."""
+EVAL_TRAIN = {"full": 83_279_872, "mini": 1_024, "tiny": 256}
+"""An evaluation's `train` split is so many of the first training examples (full: 10,166 batches of 8,192)."""
+
+BLOCK_LINES = {"full": 5_000_000, "mini": 16_384, "tiny": 64}
+"""Lines of the real logs that stay together when an epoch is shuffled; full: spec: workloads/criteo1tb.md, 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +150,18 @@ class Criteo1tb(Workload[CriteoConfig]):
         sizes = self.config.field_sizes
         prepare = DictionaryCoded(arrays["counts"], arrays["categories"], sizes, is_wide(sizes))
         return ArrayData.of_splits(splits, slice(EVAL_TRAIN[self.preset]), prepare=prepare)
+
+    def recipe(self) -> CriteoRecipe:
+        """Return how the real logs are prepared."""
+        return CriteoRecipe(
+            field_sizes=self.config.field_sizes,
+            block_lines=BLOCK_LINES[self.preset],
+            whole=self.preset == "full",
+        )
+
+    def data_prepared(self, prepared: Prepared) -> ClickData:
+        """Return the real logs."""
+        return ClickData(prepared, self.config.field_sizes, BLOCK_LINES[self.preset], EVAL_TRAIN[self.preset])
 
     def torch(self) -> CriteoTorch:
         """Return the PyTorch half."""

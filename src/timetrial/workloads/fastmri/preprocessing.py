@@ -98,10 +98,18 @@ def reconstruct(kspace: np.ndarray, size: int) -> np.ndarray:
 
     Zero frequency stands in the middle; the inverse transform is orthonormal, and its centre is kept.
     """
-    centred = np.fft.ifftshift(kspace, axes=(1, 2))
-    images = np.fft.fftshift(np.fft.ifft2(centred, axes=(1, 2), norm="ortho"), axes=(1, 2))
-    rows, columns = (side // 2 - size // 2 for side in kspace.shape[1:])
-    return np.abs(images[:, rows : rows + size, columns : columns + size]).astype(np.float32)
+    return np.abs(transform(transform(kspace, size, axis=2), size, axis=1)).astype(np.float32)
+
+
+def transform(kspace: np.ndarray, size: int, *, axis: int) -> np.ndarray:
+    """Return the inverse transform of k-space along one axis, the middle `size` entries of it: one half of an image.
+
+    A mask of columns is the same for all rows, so that the transform along the rows' axis (1) may come before it.
+    """
+    centred = np.fft.ifftshift(kspace, axes=axis)
+    image = np.fft.fftshift(np.fft.ifft(centred, axis=axis, norm="ortho"), axes=axis)
+    start = kspace.shape[axis] // 2 - size // 2
+    return image[(slice(None),) * axis + (slice(start, start + size),)]
 
 
 def volume_maxima(images: np.ndarray, volumes: np.ndarray) -> np.ndarray:
@@ -119,6 +127,18 @@ def prepare(kspace: np.ndarray, masks: np.ndarray, references: np.ndarray, volum
     of the mean and the standard deviation of the image that the measured columns give.
     """
     images = reconstruct(kspace * masks[:, None, :], references.shape[1])
+    return _in_units_of(images, references, volume_max)
+
+
+def prepare_transformed(
+    halves: np.ndarray, masks: np.ndarray, references: np.ndarray, volume_max: np.ndarray
+) -> HostBatch:
+    """Return the same as `prepare` for k-space transformed along its rows' axis, (n, size, columns)."""
+    images = np.abs(transform(halves * masks[:, None, :], references.shape[1], axis=2))
+    return _in_units_of(images, references, volume_max)
+
+
+def _in_units_of(images: np.ndarray, references: np.ndarray, volume_max: np.ndarray) -> HostBatch:
     mean, std = images.mean(axis=(1, 2)), images.std(axis=(1, 2))
     return {
         "inputs": _normalise(images, mean, std),

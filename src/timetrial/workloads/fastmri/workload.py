@@ -25,10 +25,13 @@ from timetrial.workloads.fastmri.preprocessing import (
     reconstruct,
     volume_maxima,
 )
+from timetrial.workloads.fastmri.recipe import FastmriRecipe
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.sources import ArrayData
 
 if TYPE_CHECKING:
+    from timetrial.prepared.folder import Prepared
+    from timetrial.workloads.fastmri.data import FastmriData
     from timetrial.workloads.fastmri.model_torch import FastmriTorch
 
 
@@ -95,6 +98,17 @@ class Fastmri(Workload[FastmriConfig]):
         from timetrial.workloads.fastmri.model_torch import FastmriTorch
 
         return FastmriTorch(self.config)
+
+    def recipe(self) -> FastmriRecipe:
+        """Return how the volumes are prepared; see `Workload.recipe`."""
+        full = self.preset == "full"
+        return FastmriRecipe(image_size=self.config.image_size, part_volumes=8 if full else 2, published=full)
+
+    def data_prepared(self, prepared: Prepared) -> FastmriData:
+        """Return the prepared slices, masked, reconstructed and normalised as they are read."""
+        from timetrial.workloads.fastmri.data import FastmriData
+
+        return FastmriData(prepared, self.config.image_size)
 
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Mask, reconstruct and normalise all slices, once: a training slice keeps its mask for the whole run."""

@@ -44,10 +44,14 @@ def token_data(train: np.ndarray, validation: np.ndarray, *, sequence_length: in
     An evaluation of `train` runs over the first `eval_train` pieces. There is no test split, as in the published
     workload (spec: workloads/finewebedu_lm.md, B1): it has no examples.
     """
-    pieces = cut(train, sequence_length)
+    return piece_data(cut(train, sequence_length), cut(validation, sequence_length), eval_train=eval_train)
+
+
+def piece_data(train: np.ndarray, validation: np.ndarray, *, eval_train: int) -> ArrayData:
+    """Return pieces (n, sequence length + 1) as data; see `token_data`."""
     splits: dict[Split, HostBatch] = {
-        "train": {"pieces": pieces},
-        "validation": {"pieces": cut(validation, sequence_length)},
-        "test": {"pieces": pieces[:0]},
+        "train": {"pieces": train},
+        "validation": {"pieces": validation},
+        "test": {"pieces": train[:0]},
     }
     return ArrayData.of_splits(splits, slice(eval_train), prepare=to_batch)

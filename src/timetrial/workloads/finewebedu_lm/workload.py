@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from timetrial.api import LossType
+from timetrial.prepared.folder import Prepared
 from timetrial.workloads.base import Data, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 from timetrial.workloads.finewebedu_lm.generator import MINI, TINY, generate
-from timetrial.workloads.finewebedu_lm.preprocessing import token_data
+from timetrial.workloads.finewebedu_lm.preprocessing import piece_data, token_data
+from timetrial.workloads.finewebedu_lm.recipe import FinewebeduRecipe
 from timetrial.workloads.generated import Generated
 
 if TYPE_CHECKING:
@@ -87,6 +89,20 @@ class FinewebeduLm(Workload[FinewebeduLmConfig]):
             sequence_length=self.config.sequence_length,
             eval_train=self.config.eval_train,
         )
+
+    def recipe(self) -> FinewebeduRecipe:
+        """Return how the dataset is prepared."""
+        return FinewebeduRecipe(
+            vocabulary=self.config.vocabulary,
+            sequence_length=self.config.sequence_length,
+            published=self.preset == "full",
+        )
+
+    def data_prepared(self, prepared: Prepared) -> Data:
+        """Return the prepared pieces as data; an evaluation of `train` is of 10,000 of them at the most."""
+        train, validation = (prepared.array(split, "pieces") for split in ("train", "validation"))
+        eval_train = self.presets["full"].eval_train
+        return piece_data(cast(np.ndarray, train), cast(np.ndarray, validation), eval_train=eval_train)
 
     def torch(self) -> FinewebeduLmTorch:
         """Return the PyTorch half."""

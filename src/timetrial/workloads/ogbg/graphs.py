@@ -109,7 +109,7 @@ def padded_batch(graphs: Sequence[Graph] | GraphArrays, budget: Budget, rows: np
     nodes, edges = int(n_node.sum()), int(n_edge.sum())
     if not budget.fits(len(rows), nodes, edges):
         raise UserError(f"ogbg: {len(rows)} graphs with {nodes} nodes and {edges} edges exceed {budget}")
-    from_node, from_edge = _runs(store.node_stops[rows], n_node), _runs(store.edge_stops[rows], n_edge)
+    from_node, from_edge = runs(store.node_stops[rows], n_node), runs(store.edge_stops[rows], n_edge)
     # Nodes are numbered through the batch; padding edges start and end at the first padding node.
     ends = np.full((2, budget.edges), nodes, np.int64)
     np.add(store.ends[:, from_edge], np.repeat(np.cumsum(n_node) - n_node, n_edge), out=ends[:, :edges])
@@ -153,7 +153,7 @@ def check_structure(batch: HostBatch) -> None:
         raise bad_batch("weights", f"a padding graph without labels at the end, as number {padding}", "labels there")
 
 
-def _runs(stops: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def runs(stops: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the numbers before each stop, as many as its length says, in one row."""
     return np.arange(lengths.sum()) + np.repeat(stops - np.cumsum(lengths), lengths)
 

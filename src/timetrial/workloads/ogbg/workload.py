@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads.base import HostBatch, Workload
+from timetrial.prepared.folder import Prepared
+from timetrial.workloads.base import SPLITS, HostBatch, Workload
 from timetrial.workloads.batches import Axis, Field, Fields
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.ogbg.generator import MINI, TINY, generate
 from timetrial.workloads.ogbg.graphs import Budget, Graph, check_structure, padded_batch
 from timetrial.workloads.ogbg.preprocessing import GraphData, in_both_directions, select
+from timetrial.workloads.ogbg.recipe import OgbgRecipe
 
 if TYPE_CHECKING:
     from timetrial.workloads.layers.activations import ActivationName
     from timetrial.workloads.ogbg.model_torch import OgbgTorch
 
 EVAL_TRAIN = 64
-"""An evaluation's `train` split is the first so many training graphs."""
+"""An evaluation's `train` split is the first so many training graphs of the generated ones, and of fewer tasks."""
+
+EVAL_TRAIN_FULL = 43_793
+"""The same at full size: as many as validation has. The reference draws others for every evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,17 @@ class Ogbg(Workload[OgbgConfig]):
         train, validation, test = (in_both_directions(select(arrays, start, stop)) for start, stop in pairwise(stops))
         eval_train = in_both_directions(select(arrays, 0, EVAL_TRAIN))
         return GraphData(train, {"train": eval_train, "validation": validation, "test": test}, self.budget)
+
+    def recipe(self) -> OgbgRecipe:
+        """Return how ogbg-molpcba is prepared, with as many of its tasks as the model answers."""
+        return OgbgRecipe(tasks=self.config.tasks, whole=self.preset == "full")
+
+    def data_prepared(self, prepared: Prepared) -> GraphData:
+        """Return the molecules of ogbg-molpcba."""
+        stored = {split: {name: array[:] for name, array in prepared.arrays(split).items()} for split in SPLITS}
+        eval_train = select(stored["train"], 0, EVAL_TRAIN_FULL if self.preset == "full" else EVAL_TRAIN)
+        graphs = {split: in_both_directions(molecules) for split, molecules in stored.items()}
+        return GraphData(graphs["train"], {**graphs, "train": in_both_directions(eval_train)}, self.budget)
 
     def torch(self) -> OgbgTorch:
         """Return the PyTorch half."""

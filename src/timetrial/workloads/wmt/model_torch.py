@@ -96,8 +96,8 @@ class WmtTorch(TorchWorkload):
         """Start an evaluation of BLEU, accuracy and loss; raises UserError where there is no detokeniser."""
         if self._detokenize is None:
             raise UserError(
-                "wmt: BLEU compares text, and this release has no SentencePiece model of the workload's data; "
-                "give WmtTorch a detokenize function, or use the preset mini or tiny"
+                "wmt: BLEU compares text, which needs the SentencePiece model of the prepared data, and there is none; "
+                "`timetrial data prepare wmt` makes it, or give WmtTorch a detokenize function"
             )
         return WmtEvaluation(self, self.translate, self._detokenize)
 

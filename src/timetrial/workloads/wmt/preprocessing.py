@@ -6,6 +6,7 @@ Source: spec: workloads/wmt.md, 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -17,10 +18,20 @@ SIDES = ("inputs", "targets")
 
 def pad(sentences: Sequence[Sequence[int]]) -> np.ndarray:
     """Return sentences of token ids as rows of the longest one's length with 0 at the end, int64."""
-    lengths = np.array([len(tokens) for tokens in sentences], dtype=np.int64)
-    padded = np.full((len(lengths), lengths.max(initial=0)), PADDING, dtype=np.int64)
-    tokens = (token for sentence in sentences for token in sentence)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.fromiter(tokens, dtype=np.int64, count=lengths.sum())
+    return pad_row(*in_a_row(sentences))
+
+
+def in_a_row(sentences: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the token ids of all sentences in a row, and the sentences' lengths, both int64."""
+    lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
+    tokens = np.fromiter(chain.from_iterable(sentences), dtype=np.int64, count=lengths.sum())
+    return tokens, lengths
+
+
+def pad_row(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return sentences that stand in a row as rows of the longest one's length with 0 at the end, of their dtype."""
+    padded = np.full((len(lengths), lengths.max(initial=0)), PADDING, dtype=tokens.dtype)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = tokens
     return padded
 
 
@@ -58,6 +69,23 @@ def pack(pairs: HostBatch, length: int) -> HostBatch:
     for number, side in enumerate(SIDES):
         packed |= _fill(side, pairs[side], lengths[:, number], rows, starts[:, number], (count, length))
     return {**packed, "weights": (packed["targets"] > PADDING).astype(np.int64)}
+
+
+STORED = tuple(f"{side}{what}" for side in SIDES for what in ("", "_position"))
+"""Of a packed row's arrays, those that the others follow from."""
+
+
+def unpacked(stored: HostBatch) -> HostBatch:
+    """Return the seven arrays of `pack`, int64, of the four that are stored, of any integer dtypes.
+
+    The reference's own rule: a segment's number is the count of positions 0 so far, and 0 where the token is 0.
+    """
+    batch: HostBatch = {}
+    for side in SIDES:
+        tokens, positions = (stored[name].astype(np.int64) for name in (side, f"{side}_position"))
+        segments = np.cumsum(positions == 0, axis=1) * (tokens != PADDING)
+        batch |= {side: tokens, f"{side}_position": positions, f"{side}_segmentation": segments}
+    return {**batch, "weights": (batch["targets"] > PADDING).astype(np.int64)}
 
 
 def _places(lengths: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from timetrial.api import LossType
+from timetrial.errors import UserError
+from timetrial.prepared.folder import Prepared, open_prepared
 from timetrial.workloads.base import HostBatch, Split, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields, bad_batch
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.sources import ArrayData
+from timetrial.workloads.wmt.data import PairData, pair_data
 from timetrial.workloads.wmt.generator import MINI, TINY, generate
+from timetrial.workloads.wmt.parts import MODEL
 from timetrial.workloads.wmt.preprocessing import SIDES, evaluation_rows, pack, short_pairs
+from timetrial.workloads.wmt.recipe import TOKENIZER, WmtRecipe
 from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, FIRST_PIECE, PADDING
 
 if TYPE_CHECKING:
@@ -125,7 +130,7 @@ class Wmt(Workload[WmtConfig]):
     }
 
     def torch(self) -> WmtTorch:
-        """Return the PyTorch half; at `full` its evaluation needs a detokeniser (see `WmtTorch`)."""
+        """Return the PyTorch half; its evaluation needs the prepared tokenizer where text is made of its pieces."""
         from timetrial.workloads.wmt.model_torch import WmtTorch
 
         return WmtTorch(self.config, detokenize=self._detokenizer())
@@ -133,11 +138,15 @@ class Wmt(Workload[WmtConfig]):
     def _detokenizer(self) -> Detokenize | None:
         if self.config.text == "token_ids":
             return ids_as_words
-        if self.preset not in self.datasets:
-            return None
-        from timetrial.workloads.wmt.tokenizer import mini_tokenizer  # a library that only text needs
+        from timetrial.workloads.wmt.tokenizer import Tokenizer, mini_tokenizer  # a library that only text needs
 
-        return mini_tokenizer().decode
+        if self.data_kind == "generated":
+            return mini_tokenizer().decode
+        try:
+            prepared = open_prepared(self.recipe())
+        except UserError:  # a model can be built without data, not evaluated
+            return None
+        return Tokenizer((prepared.part(TOKENIZER) / MODEL).read_bytes()).decode
 
     def data_from(self, arrays: HostBatch) -> ArrayData:
         """Return the pairs without long sentences: for training packed into rows, once and for all, as examples.
@@ -152,6 +161,19 @@ class Wmt(Workload[WmtConfig]):
         }
         train = pack(pairs["train"], self.config.max_length)
         return ArrayData(train, evaluated, prepare_evaluation=evaluation_rows)
+
+    def recipe(self) -> WmtRecipe:
+        """Return how the dataset is prepared."""
+        return WmtRecipe(
+            vocabulary=self.config.vocabulary,
+            max_length=self.config.max_length,
+            longest_sentence=self.config.longest_sentence,
+            published=self.preset == "full",
+        )
+
+    def data_prepared(self, prepared: Prepared) -> PairData:
+        """Return the prepared pairs as data; see `pair_data`."""
+        return pair_data(prepared)
 
     def _pairs(self, arrays: HostBatch, split: Split) -> HostBatch:
         pairs = {side: arrays[f"{split}_{side}"] for side in SIDES}

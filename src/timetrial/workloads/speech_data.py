@@ -1,0 +1,92 @@
+"""Reading prepared LibriSpeech: sounds decoded one by one, and padded in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from timetrial.errors import UserError
+from timetrial.prepared.folder import Prepared
+from timetrial.prepared.records import Records
+from timetrial.workloads.base import SPLITS, HostBatch, Split
+from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
+from timetrial.workloads.sentencepiece_tokenizer import SentencePieceTokens
+from timetrial.workloads.speech_raw import decode
+from timetrial.workloads.speech_recipe import SOUNDS, TOKENIZER, TOKENIZER_MODEL
+
+EVAL_TRAIN = 5_376
+"""Training utterances that evaluations run over (spec: librispeech_conformer.md, 1)."""
+
+_EVAL_TRAIN_SEED = 20261124
+"""Draws them, once and for all; the public ones change with the trial's seed."""
+
+
+class Utterances:
+    """A split's utterances."""
+
+    def __init__(self, prepared: Prepared, split: Split) -> None:
+        """Open the records of a split. Raises UserError where it is empty."""
+        counts = [part.examples for part in prepared.manifest.parts if part.split == split]
+        if not sum(counts):
+            raise UserError(f"{prepared.folder}: no {split} utterances: all were longer than this preset takes")
+        self._records = Records(prepared.files(split, SOUNDS), counts)
+        self._targets = prepared.array(split, "targets")
+        self._target_lengths = prepared.array(split, "target_lengths")[:]
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self._target_lengths)
+
+    def example(self, number: int) -> HostBatch:
+        """Return an utterance: its samples, int16, not padded; its tokens, padded."""
+        return {
+            "inputs": decode(self._records.read(number)),
+            "targets": self._targets[number : number + 1],
+            "target_lengths": self._target_lengths[number : number + 1],
+        }
+
+
+def pad(samples: int, examples: Sequence[HostBatch]) -> HostBatch:
+    """Return a batch of utterances as `SpeechWorkload` has it, the sounds padded to `samples`.
+
+    Each sound is converted in its row at once: made as a row of its own and copied, at 320,000 numbers that would be
+    another tenth of the decoder's time.
+    """
+    inputs = np.zeros((len(examples), samples), dtype=np.float32)
+    for row, example in zip(inputs, examples, strict=True):
+        row[: len(example["inputs"])] = example["inputs"]
+    return {
+        "inputs": inputs,
+        "input_lengths": np.array([len(example["inputs"]) for example in examples], dtype=np.int64),
+        **{
+            name: np.concatenate([example[name] for example in examples]).astype(np.int64)
+            for name in ("targets", "target_lengths")
+        },
+    }
+
+
+def speech_data(prepared: Prepared, samples: int) -> ExampleData:
+    """Return prepared utterances as training and evaluation data, padded to `samples`.
+
+    An evaluation's `train` split is a fixed subset of `EVAL_TRAIN` utterances, or of all if there are no more.
+    """
+    train, validation, test = (Utterances(prepared, split) for split in SPLITS)
+    random = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED))
+    chosen = np.sort(random.permutation(len(train))[:EVAL_TRAIN])
+    return ExampleData(
+        len(train),
+        lambda number, _: train.example(number),
+        {
+            "train": EvaluationSplit(examples=len(chosen), example=lambda row: train.example(int(chosen[row]))),
+            "validation": EvaluationSplit(examples=len(validation), example=validation.example),
+            "test": EvaluationSplit(examples=len(test), example=test.example),
+        },
+        collate=partial(pad, samples),
+    )
+
+
+def prepared_tokenizer(prepared: Prepared) -> SentencePieceTokens:
+    """Return the tokenizer that belongs to prepared utterances."""
+    return SentencePieceTokens((prepared.part(TOKENIZER) / TOKENIZER_MODEL).read_bytes())
