@@ -223,3 +223,14 @@ def test_sizes(raw: Path, tmp_path: Path) -> None:
         "0 B", "999 B", "1 kB", "25.3 MB", "1.2 TB",
     ]  # fmt: skip
     assert np.isfinite(writes)
+
+
+def test_what_was_killed_while_it_tidied_up_is_tidied_by_the_next(raw: Path, tmp_path: Path) -> None:
+    """The manifest was there, temporary parts still were, too."""
+    prepare(Toy(), raw, tmp_path / "data", jobs=1)
+    before = tree(tmp_path / "data")
+    for name in ("parts/read-train_0", "partial/train_0"):
+        (tmp_path / "data" / "toy" / name).mkdir(parents=True)
+        (tmp_path / "data" / "toy" / name / "left.npy").touch()
+    assert prepare(Toy(), raw, tmp_path / "data", jobs=1)[1] == 0
+    assert tree(tmp_path / "data") == before
