@@ -93,6 +93,15 @@ def test_the_whole_procedure_resumes_and_reports(tiny_suite: Suite, accuracy: Su
     assert len(executed) == 7, "all on record, also after the suite's targets changed"
     assert again.validation_target == setting.validation_target
 
+    points = [dict(plan.hyperparameters) for plan in executed]
+    for plan in executed[-3:]:  # as if another point had been the best of fewer trials
+        other = replace(plan, hyperparameters={**plan.hyperparameters, "weight_decay": 0.123})
+        TrialRecord(tmp_path / plan.folder).discard()
+        run_trial(other, tmp_path, lambda evaluation: None)
+    anew = set_targets(tiny_suite, accuracy, submissions, scale, tmp_path, execute)  # type: ignore[arg-type]
+    assert [dict(plan.hyperparameters) for plan in executed[7:]] == points[4:7]
+    assert anew.validation_target == setting.validation_target
+
     fragment = toml_fragment(setting)
     assert f"validation_target = {setting.validation_target!r}" in fragment
     text = (Path(__file__).parents[1] / "tiny-test.toml").read_text()

@@ -97,6 +97,7 @@ def set_targets(
     execute(search_plans)
     search = [_read(plan, runs) for plan in search_plans]
     rerun_plans = _rerun(suite, workload, search_plans[search.index(best_run(search, workload))], scale)
+    _discard_reruns_of_other_points(rerun_plans, runs)
     execute(rerun_plans)
     reruns = [_read(plan, runs) for plan in rerun_plans]
     validation_target, test_target = targets_of(reruns, workload)
@@ -109,6 +110,15 @@ def set_targets(
         validation_target=validation_target,
         test_target=test_target,
     )
+
+
+def _discard_reruns_of_other_points(plans: Sequence[TrialPlan], runs: Path) -> None:
+    """Remove runs of a point that was the best one when there were fewer trials: nothing is made of them any more."""
+    for plan in plans:
+        record = TrialRecord(runs / plan.folder)
+        if record.plan is not None and record.plan == replace(plan, hyperparameters=record.plan.hyperparameters):
+            if record.plan != plan:
+                record.discard()
 
 
 def best_run(runs: Sequence[Run], workload: SuiteWorkload) -> Run:
