@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -46,7 +47,7 @@ from timetrial.workloads.criteo1tb.logs import parse_log
 from timetrial.workloads.criteo1tb.preprocessing import parse_lines
 from timetrial.workloads.criteo1tb.recipe import CriteoRecipe
 from timetrial.workloads.criteo1tb.workload import FIELD_SIZES
-from timetrial.workloads.example_sources import ExampleData
+from timetrial.workloads.example_sources import ExampleData, ExampleSource
 from timetrial.workloads.fastmri.data import FastmriData
 from timetrial.workloads.fastmri.preprocessing import column_masks
 from timetrial.workloads.fastmri.preprocessing import prepare as process
@@ -97,7 +98,7 @@ def prepared(recipe: Recipe, raw: Path, folder: Path) -> Prepared:
 
 
 def batches(data: Data, batch_size: int, steps: int) -> Turn:
-    """Return a turn that makes training batches."""
+    """Return a turn that makes training batches, and waits for those that are made ahead of time: always as many."""
     if isinstance(data, ExampleData):
         data._threads = 1
     source: BatchSource = data.train_source(np.random.SeedSequence(0), batch_size)
@@ -106,6 +107,8 @@ def batches(data: Data, batch_size: int, steps: int) -> Turn:
     def turn() -> int:
         for number in islice(numbers, steps):
             source.batch(number)
+        if isinstance(source, ExampleSource):
+            wait([future for _, making in source._ahead.values() for future in making])
         return steps * batch_size
 
     return turn

@@ -116,9 +116,10 @@ def _discard_reruns_of_other_points(plans: Sequence[TrialPlan], runs: Path) -> N
     """Remove runs of a point that was the best one when there were fewer trials: nothing is made of them any more."""
     for plan in plans:
         record = TrialRecord(runs / plan.folder)
-        if record.plan is not None and record.plan == replace(plan, hyperparameters=record.plan.hyperparameters):
-            if record.plan != plan:
-                record.discard()
+        if record.plan is None or record.plan == plan:
+            continue
+        if record.plan == replace(plan, hyperparameters=record.plan.hyperparameters):
+            record.discard()
 
 
 def best_run(runs: Sequence[Run], workload: SuiteWorkload) -> Run:
