@@ -20,7 +20,7 @@ from timetrial.prepared.folder import REPAIR
 from timetrial.prepared.raw import library
 
 SUFFIX = ".array_record"
-EXTRA = "records"
+EXTRA = "data"
 
 
 def write_records(path: Path, records: Iterable[bytes]) -> int:
