@@ -201,7 +201,7 @@ def test_the_ceiling_is_well_above_the_target() -> None:
     """An oracle that knows the noise-free columns that were not measured bounds what can be had: see the card."""
     data = Fastmri("mini").data()
     (validation,) = data.eval_batches("validation", data.eval_examples("validation"))
-    measured = complex_kspace(Fastmri("mini").dataset().arrays(), "validation")
+    measured = complex_kspace(Fastmri("mini").generated().arrays(), "validation")
     clean = complex_kspace(generate(replace(MINI, noise=(0.0, 0.0))), "validation")
     mask = column_masks(np.array([EVALUATION_SEED]), MINI.columns)
     oracle = reconstruct(np.where(mask[:, None, :], measured, clean), MINI.size)

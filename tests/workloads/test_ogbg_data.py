@@ -272,7 +272,7 @@ def test_counted_atoms_and_bonds_stay_below_the_target():
     """Logistic regression, its penalty chosen on the validation split itself, in the baseline's favour."""
     from sklearn.linear_model import LogisticRegression
 
-    stored = Ogbg("mini").dataset().arrays()
+    stored = Ogbg("mini").generated().arrays()
     features, labels = bags(stored), stored["labels"]
     train, validation = slice(0, MINI.train), slice(MINI.train, MINI.train + MINI.validation)
     best = 0.0
@@ -293,7 +293,7 @@ def test_counted_atoms_and_bonds_stay_below_the_target():
 def test_who_knows_the_truth_reaches_the_ceiling_of_the_card():
     """Scores that are the labels before noise; what is level is ranked by chance."""
     _, truth = molecules_and_truth(pcg(MINI.seed), MINI)
-    seen = Ogbg("mini").dataset().arrays()["labels"]
+    seen = Ogbg("mini").generated().arrays()["labels"]
     rows = slice(MINI.train, MINI.train + MINI.validation)
     ceilings = []
     for seed in range(10):

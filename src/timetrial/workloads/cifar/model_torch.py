@@ -53,6 +53,12 @@ class ResNet(nn.Sequential):
         layers["fc"] = classifier(channels, CLASSES)
         super().__init__(layers)
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Map images to logits; of its own, since PyTorch's compiler passes over the library's."""
+        for layer in self:
+            input = layer(input)
+        return input
+
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions with batch norm, added to the shortcut: the input, or a 1 x 1 convolution of it."""
