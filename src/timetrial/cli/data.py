@@ -52,6 +52,7 @@ def prepare(
     from timetrial.prepared.build import plan_sizes, size_text
     from timetrial.prepared.build import prepare as prepare_dataset
     from timetrial.prepared.folder import data_folder
+    from timetrial.workloads.base import SPLITS
     from timetrial.workloads.example_sources import default_threads
     from timetrial.workloads.registry import recipe_of
 
@@ -78,9 +79,9 @@ def prepare(
     if as_json:
         print(json.dumps(_facts(recipe, root, made=made), indent=2))
         return
-    counts = ", ".join(f"{count:,} {split}" for split, count in manifest.examples.items())
-    done = f"{made} of {len(manifest.parts)} parts made" if made else "nothing was left to do"
-    console.print(f"Prepared: {counts} examples, {size_text(manifest.bytes)}; {done}.", highlight=False)
+    counts = ", ".join(f"{manifest.examples[split]:,} {split}" for split in SPLITS if split in manifest.examples)
+    done = f"{made} parts were made" if made else "nothing was left to do"
+    console.print(f"Prepared: {counts} examples, {size_text(manifest.bytes)}; {done}.", highlight=False, soft_wrap=True)
 
 
 @data.command()
