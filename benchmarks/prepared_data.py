@@ -190,7 +190,7 @@ def clicks(folder: Path, rounds: int) -> Iterator[Speed]:
     text = "".join(lines)
     for day, repeats in ((0, 40), (23, 1)):
         (folder / "raw" / f"day_{day}").write_text(text * repeats)
-    recipe = CriteoRecipe(field_sizes=FIELD_SIZES, block_lines=5_000, whole=False)
+    recipe = CriteoRecipe(field_sizes=FIELD_SIZES, block_lines=5_000, published=False)
     data = ClickData(prepared(recipe, folder / "raw", folder), FIELD_SIZES, 5_000, 1_000)
 
     def parse() -> int:
@@ -258,7 +258,7 @@ def _new_row() -> dict[str, object]:
 def graphs(folder: Path, rounds: int) -> Iterator[Speed]:
     """Molecules of the published average size."""
     raw_ogbg.make(folder / "raw" / "pcba", graphs=4_000, atoms=(10, 43))
-    opened = prepared(OgbgRecipe(tasks=128, whole=False), folder / "raw", folder)
+    opened = prepared(OgbgRecipe(tasks=128, published=False), folder / "raw", folder)
     data = load_workload("ogbg", "full").data_prepared(opened)
     stored = {name: array[0 : len(array)] for name, array in opened.arrays("train").items()}
     stops = {name: np.cumsum(stored[name]) for name in ("n_node", "n_bond")}

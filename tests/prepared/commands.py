@@ -155,6 +155,11 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
+def arrays_of(folder: Path) -> dict[str, str]:
+    """Return the hashes of the arrays below a folder, by their paths."""
+    return {name: digest for name, digest in tree(folder).items() if name.endswith(".npy")}
+
+
 def prepare_under_fire(name: str, raw: Path, data: Path, *, kills: int, seed: int = 0) -> int:
     """Prepare, killed with all its processes `kills` times at random moments, then to the end.
 

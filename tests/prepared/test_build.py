@@ -15,7 +15,7 @@ from commands import tree
 from toy_recipe import Toy
 
 from timetrial.errors import UserError
-from timetrial.prepared.build import Progress, plan_sizes, prepare, size_text, verify
+from timetrial.prepared.build import Progress, prepare, size_text, verify
 from timetrial.prepared.folder import open_prepared, read_manifest
 from timetrial.records.lock import exclusive
 
@@ -136,9 +136,9 @@ def test_bad_raw_files_are_named_and_what_is_good_stays(raw: Path, tmp_path: Pat
 def test_published_checksums_are_compared(raw: Path, tmp_path: Path) -> None:
     md5 = "md5:1ae1ff6b91b1cc58c3ba87fbcb8a2e68"
     with pytest.raises(UserError, match=r"validation.txt: its md5 is not the published 1ae1ff6b"):
-        prepare(Toy(published={"validation.txt": md5}), raw, tmp_path / "data", jobs=1)
+        prepare(Toy(checksums={"validation.txt": md5}), raw, tmp_path / "data", jobs=1)
     right = f"md5:{hashlib.md5((raw / 'validation.txt').read_bytes()).hexdigest()}"
-    manifest, _ = prepare(Toy(published={"validation.txt": right}), raw, tmp_path / "data", jobs=1)
+    manifest, _ = prepare(Toy(checksums={"validation.txt": right}), raw, tmp_path / "data", jobs=1)
     assert manifest.examples["validation"] == 2
 
 
@@ -216,7 +216,7 @@ def test_a_broken_manifest_is_named(raw: Path, tmp_path: Path) -> None:
 
 
 def test_sizes(raw: Path, tmp_path: Path) -> None:
-    reads, writes = plan_sizes(Toy(), raw, tmp_path)
+    reads, writes = Toy().sizes(raw, tmp_path)
     assert reads == sum(path.stat().st_size for path in raw.iterdir())
     assert writes == 2 * reads
     assert [size_text(size) for size in (0, 999, 1000, 25_300_000, 1.2e12)] == [

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import (
+    arrays_of,
     check_ranks_and_seeking,
     check_resuming,
     prepare,
@@ -18,7 +19,6 @@ from commands import (
     prepared_data,
     timetrial,
     train,
-    tree,
 )
 from raw_cifar import FILES, batch, batches, call, make, pickled
 from raw_imagenet import tar_of
@@ -30,7 +30,7 @@ from timetrial.workloads.cifar.recipe import CifarRecipe
 from timetrial.workloads.cifar.workload import MEAN, STD, normalise, shift_and_mirror
 from timetrial.workloads.registry import load_workload
 
-RECIPE = CifarRecipe(published_size=False)
+RECIPE = CifarRecipe(published=False)
 ARCHIVE, FOLDER = "cifar-10-python.tar.gz", "cifar-10-batches-py"
 
 
@@ -41,10 +41,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def contents(data: Path) -> dict[str, str]:
-    return {name: digest for name, digest in tree(data).items() if name.endswith(".npy")}
-
-
 def test_prepare_verify_train_evaluate(data: Path, tmp_path: Path) -> None:
     assert "as it was prepared" in timetrial("data", "verify", "cifar", "--data", data)
     train("cifar", data, tmp_path, batch_size=8, eval_batch_size=9)
@@ -52,14 +48,14 @@ def test_prepare_verify_train_evaluate(data: Path, tmp_path: Path) -> None:
 
 def test_the_unpacked_folder_gives_the_same_bytes(data: Path, tmp_path: Path) -> None:
     prepare_here(RECIPE, make(tmp_path / "raw", packed=False), tmp_path / "data", jobs=1)
-    assert contents(tmp_path / "data") == contents(data)
-    assert len(contents(data)) == 6
+    assert arrays_of(tmp_path / "data") == arrays_of(data)
+    assert len(arrays_of(data)) == 6
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_the_bytes_are_the_same(data: Path, tmp_path: Path) -> None:
     prepare_under_fire("cifar", make(tmp_path / "raw"), tmp_path / "data", kills=5)
-    assert contents(tmp_path / "data") == contents(data)
+    assert arrays_of(tmp_path / "data") == arrays_of(data)
 
 
 def test_splits_and_values(data: Path) -> None:

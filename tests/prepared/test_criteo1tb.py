@@ -138,7 +138,7 @@ def test_lines_of_the_reference(shared: Path, tmp_path: Path) -> None:
     inputs = np.load(shared / "golden" / "preprocess_criteo.npz")["inputs"]
     for day in (0, 23):
         (tmp_path / f"day_{day}").write_text("\n".join(golden["lines"]))  # the last line without its end
-    recipe = CriteoRecipe(field_sizes=FIELD_SIZES, block_lines=2, whole=False)
+    recipe = CriteoRecipe(field_sizes=FIELD_SIZES, block_lines=2, published=False)
     prepare_dataset(recipe, tmp_path, tmp_path / "data", jobs=1)
     data = ClickData(open_prepared(recipe, tmp_path / "data"), FIELD_SIZES, 2, 100)
     for split, rows in (("train", slice(6)), ("test", slice(4)), ("validation", slice(4, 6))):
@@ -276,7 +276,7 @@ def test_a_bad_line_through_the_commands(tmp_path: Path) -> None:
 
 
 def failure(raw: Path, *, whole: bool = False, block_lines: int = TINY_BLOCK) -> str:
-    recipe = CriteoRecipe(field_sizes=TINY_FIELD_SIZES, block_lines=block_lines, whole=whole)
+    recipe = CriteoRecipe(field_sizes=TINY_FIELD_SIZES, block_lines=block_lines, published=whole)
     with pytest.raises(UserError) as error:
         prepare_dataset(recipe, raw, raw.parent / "data", jobs=1)
     return str(error.value)

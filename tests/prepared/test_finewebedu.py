@@ -179,13 +179,13 @@ def test_the_published_sizes_are_cut_exactly(tmp_path: Path) -> None:
 def test_the_published_size_through_the_engine(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As at `full`, with other numbers: both splits are cut to them, and a dataset too small is refused."""
     monkeypatch.setattr(recipe, "FILES", 2)
-    monkeypatch.setattr(recipe, "PUBLISHED", {"train": 500, "validation": 30})
+    monkeypatch.setattr(recipe.FinewebeduRecipe, "published_examples", {"train": 500, "validation": 30})
     monkeypatch.setattr(recipe.tokenizer, "PUBLISHED", {})
     whole = len(json.loads((raw / "vocab.json").read_text()))
     published = replace(TINY, published=True, vocabulary=whole)
     manifest, _ = build.prepare(published, raw, tmp_path / "data", jobs=1)
     assert manifest.examples == {"train": 500, "validation": 30}
-    monkeypatch.setattr(recipe, "PUBLISHED", {"train": 500, "validation": 100_000})
+    monkeypatch.setattr(recipe.FinewebeduRecipe, "published_examples", {"train": 500, "validation": 100_000})
     with pytest.raises(UserError, match="expected 100000 validation examples, found"):
         build.prepare(published, raw, tmp_path / "other", jobs=1)
     monkeypatch.setattr(recipe, "FILES", 3)

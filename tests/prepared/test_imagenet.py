@@ -53,7 +53,7 @@ from timetrial.workloads.registry import load_workload
 from timetrial.workloads.sources import Shuffle
 
 TEST_FOLDER = "imagenetv2-matched-frequency-format-val"
-RECIPE = ImagenetRecipe(published_size=False)
+RECIPE = ImagenetRecipe(published=False)
 WORKLOADS = ("imagenet_resnet", "imagenet_vit")
 
 

@@ -20,7 +20,7 @@ import soundfile
 import torch
 
 from timetrial.errors import UserError
-from timetrial.prepared.build import plan_sizes, prepare
+from timetrial.prepared.build import prepare
 from timetrial.prepared.folder import open_prepared
 from timetrial.suite import load_suite
 from timetrial.workloads import speech_data
@@ -161,10 +161,10 @@ def test_killed_at_random_moments(tmp_path: Path, archived: bool) -> None:
 
 
 def test_all_that_is_read_is_told_beforehand(raw: Path, tmp_path: Path) -> None:
-    reads, _ = plan_sizes(PIECES, raw, tmp_path)
+    reads, _ = PIECES.sizes(raw, tmp_path)
     assert reads == sum(path.stat().st_size for path in raw.rglob("*.flac"))
     archives = raw_librispeech.make_archives(tmp_path / "archives", raw)
-    reads, _ = plan_sizes(PIECES, archives, tmp_path)
+    reads, _ = PIECES.sizes(archives, tmp_path)
     assert reads == sum(path.stat().st_size for path in archives.iterdir())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import (
+    arrays_of,
     check_ranks_and_seeking,
     check_resuming,
     prepare,
@@ -16,7 +17,6 @@ from commands import (
     prepared_data,
     timetrial,
     train,
-    tree,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ from timetrial.prepared.folder import open_prepared
 from timetrial.workloads.mnist.recipe import PUBLISHED, MnistRecipe
 from timetrial.workloads.registry import load_workload
 
-RECIPE = MnistRecipe(published_size=False)
+RECIPE = MnistRecipe(published=False)
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 
 
@@ -39,10 +39,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def contents(data: Path) -> dict[str, str]:
-    return {name: digest for name, digest in tree(data).items() if name.endswith(".npy")}
-
-
 def test_prepare_verify_train_evaluate(data: Path, tmp_path: Path) -> None:
     assert "as it was prepared" in timetrial("data", "verify", "mnist", "--data", data)
     train("mnist", data, tmp_path, batch_size=8, eval_batch_size=9)
@@ -50,14 +46,14 @@ def test_prepare_verify_train_evaluate(data: Path, tmp_path: Path) -> None:
 
 def test_unpacked_files_give_the_same_bytes(data: Path, tmp_path: Path) -> None:
     prepare_here(RECIPE, make(tmp_path / "raw", packed=False), tmp_path / "data", jobs=1)
-    assert contents(tmp_path / "data") == contents(data)
-    assert len(contents(data)) == 6
+    assert arrays_of(tmp_path / "data") == arrays_of(data)
+    assert len(arrays_of(data)) == 6
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_the_bytes_are_the_same(data: Path, tmp_path: Path) -> None:
     prepare_under_fire("mnist", make(tmp_path / "raw"), tmp_path / "data", kills=5)
-    assert contents(tmp_path / "data") == contents(data)
+    assert arrays_of(tmp_path / "data") == arrays_of(data)
 
 
 def test_splits_and_values(data: Path) -> None:

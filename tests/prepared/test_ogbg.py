@@ -93,7 +93,7 @@ def test_all_tasks_at_full_size_and_the_published_counts(
 ) -> None:
     """All but the counts as at full size: 128 tasks, in order."""
     data, molecules = prepared
-    recipe = OgbgRecipe(tasks=128, whole=False)
+    recipe = OgbgRecipe(tasks=128, published=False)
     prepare_dataset(recipe, data.parent / "raw", tmp_path, jobs=1)
     labels = open_prepared(recipe, tmp_path).array("validation", "labels")[:]
     rows = raw_ogbg.split_rows(GRAPHS)["valid"]

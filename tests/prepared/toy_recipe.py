@@ -24,10 +24,11 @@ class Toy(Recipe):
     distribution: ClassVar[Distribution] = Distribution(
         title="Toy", files="text files", source="a test", licence="none", raw_bytes=10, prepared_bytes=20
     )
+    published: bool = False
     factor: int = 1
     pause: float = 0.0
     expected: Mapping[str, int] | None = None
-    published: Mapping[str, str] | None = None
+    checksums: Mapping[str, str] | None = None
     write_to: str | None = None
     """Write through a link to this file: what /dev/full is for."""
 
@@ -53,7 +54,7 @@ class Toy(Recipe):
                 make=partial(read, path, self.factor, self.pause),
                 expected_bytes=1000,
                 temporary=True,
-                published=self.published or {},
+                published=self.checksums or {},
             )
             for path in files
         ]

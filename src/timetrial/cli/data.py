@@ -49,8 +49,8 @@ def prepare(
     from rich.console import Console
 
     from timetrial.errors import FileError
-    from timetrial.prepared.build import plan_sizes, size_text
     from timetrial.prepared.build import prepare as prepare_dataset
+    from timetrial.prepared.build import size_text
     from timetrial.prepared.folder import data_folder
     from timetrial.workloads.base import SPLITS
     from timetrial.workloads.example_sources import default_threads
@@ -61,7 +61,7 @@ def prepare(
     root = into or data_folder()
     if not raw.is_dir():
         raise FileError(raw, f"no such folder; expected {recipe.distribution.files}")
-    reads, writes = plan_sizes(recipe, raw, root)
+    reads, writes = recipe.sizes(raw, root / recipe.dataset / "parts")
     free = shutil.disk_usage(_existing(root)).free
     console.print(
         f"{recipe.distribution.title}: reads {size_text(reads)} from {raw}, writes about {size_text(writes)} to "

@@ -11,7 +11,7 @@ import hashlib
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -44,6 +44,9 @@ _T = TypeVar("_T")
 
 _POLL = 0.5
 """Seconds between two looks at how much has been written."""
+
+_BLOCK = 1 << 20
+"""Bytes of a raw file that are hashed at a time."""
 
 _ROOM = 1.05
 """Free space asked for, over what is still to be written as far as that can be told."""
@@ -140,12 +143,6 @@ def verify(folder: Path, *, jobs: int) -> list[str]:
         return [problem for problems in workers.broken(folder, manifest.parts) for problem in problems]
 
 
-def plan_sizes(recipe: Recipe, raw: Path, data: Path) -> tuple[int, int]:
-    """Return how many bytes are read and about how many are written. Raises UserError where raw files are missing."""
-    parts = data / recipe.dataset / "parts"
-    return sum(path.stat().st_size for path in recipe.raw_files(raw, parts)), recipe.estimate(raw, parts)
-
-
 def _key(recipe: Recipe, part: Part, stored: dict[str, StoredPart]) -> str:
     before = "".join(f", {name} {stored[name].sha256}" for name in part.after)
     return hashlib.sha256(f"format {FORMAT}, {recipe_identity(recipe)}, {part.name}{before}".encode()).hexdigest()
@@ -229,6 +226,7 @@ class _Workers:
 
     def __init__(self, jobs: int) -> None:
         self._pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+        self._hashed: dict[Path, _Hashed] = {}
 
     def __enter__(self) -> _Workers:
         return self
@@ -257,7 +255,11 @@ class _Workers:
         on_progress: OnProgress,
     ) -> dict[str, StoredPart]:
         """Make parts; `count` is the stage's number, how many there are, its parts, and how many of them are good."""
-        futures = {self._pool.submit(_call, _make, folder, raw, part, keys[part.name]): part for part in parts}
+        self._hash_shared(parts)
+        futures = {
+            self._pool.submit(_call, _make, folder, raw, part, keys[part.name], self._known(part)): part
+            for part in parts
+        }
         stage, stages, total, good = count
         stored: dict[str, StoredPart] = {}
         waiting = set(futures)
@@ -278,6 +280,19 @@ class _Workers:
             )
             if not waiting:
                 return stored
+
+    def _hash_shared(self, parts: Sequence[Part]) -> None:
+        """Hash raw files that several parts are made from, each once."""
+        checksums: dict[Path, str | None] = {}
+        again: dict[Path, str | None] = {}
+        for part in parts:
+            for path in part.sources:
+                (again if path in checksums else checksums)[path] = part.published.get(path.name)
+        new = [(path, checksum) for path, checksum in again.items() if path not in self._hashed]
+        self._hashed |= dict(zip([path for path, _ in new], self.each(_hash_raw, new), strict=True))
+
+    def _known(self, part: Part) -> dict[Path, _Hashed]:
+        return {path: self._hashed[path] for path in part.sources if path in self._hashed}
 
 
 def _bytes_below(folder: Path) -> int:
@@ -319,9 +334,9 @@ def _call(function: Callable[..., _T], *arguments: object) -> _T | _Mistake:
         return _Mistake(str(error))
 
 
-def _make(folder: Path, raw: Path, part: Part, key: str) -> StoredPart:
-    """Make a part and move it to its place."""
-    sources = _hash_sources(part, raw)
+def _make(folder: Path, raw: Path, part: Part, key: str, known: Mapping[Path, _Hashed]) -> StoredPart:
+    """Make a part and move it to its place; `known` are raw files that have been hashed already."""
+    sources = _sources(part, raw, known)
     partial = folder / "partial" / part.name
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -354,26 +369,37 @@ def _write_error(path: Path, error: OSError) -> UserError:
     return FileError(error.filename or path, problem)
 
 
-def _hash_sources(part: Part, raw: Path) -> Sources:
-    """Hash a part's raw files, and compare with published checksums. Raises FileError."""
-    digest = hashlib.sha256()
-    size = 0
-    for path in part.sources:
-        algorithm, _, published = part.published.get(path.name, "").partition(":")
-        try:
-            with path.open("rb") as file:
-                own = hashlib.file_digest(file, "sha256").hexdigest()
-            if published and published != _digest(path, algorithm, own):
-                raise FileError(path, f"its {algorithm} is not the published {published}; download it again")
-            size += path.stat().st_size
-        except OSError as error:
-            raise FileError(path, f"cannot be read ({error.strerror})") from error
-        digest.update(f"{path.relative_to(raw).as_posix()} {own}\n".encode())
-    return Sources(files=len(part.sources), bytes=size, sha256=digest.hexdigest())
+@dataclass(frozen=True)
+class _Hashed:
+    """What a raw file was found to be."""
+
+    sha256: str
+    bytes: int
 
 
-def _digest(path: Path, algorithm: str, sha256: str) -> str:
-    if algorithm == "sha256":
-        return sha256
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+def _sources(part: Part, raw: Path, known: Mapping[Path, _Hashed]) -> Sources:
+    """Hash those of a part's raw files that are not known, and return what it was made from. Raises FileError."""
+    found = {path: known.get(path) or _hash_raw(path, part.published.get(path.name)) for path in part.sources}
+    listing = "".join(f"{path.relative_to(raw).as_posix()} {file.sha256}\n" for path, file in found.items())
+    return Sources(
+        files=len(part.sources),
+        bytes=sum(file.bytes for file in found.values()),
+        sha256=hashlib.sha256(listing.encode()).hexdigest(),
+    )
+
+
+def _hash_raw(path: Path, checksum: str | None) -> _Hashed:
+    """Read a raw file once, and compare it with its published checksum, if there is one. Raises FileError."""
+    algorithm, _, published = (checksum or "sha256:").partition(":")
+    digests = {name: hashlib.new(name) for name in {"sha256", algorithm}}
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                for digest in digests.values():
+                    digest.update(block)
+            size = file.tell()
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})") from error
+    if published and published != digests[algorithm].hexdigest():
+        raise FileError(path, f"its {algorithm} is not the published {published}; download it again")
+    return _Hashed(digests["sha256"].hexdigest(), size)

@@ -59,6 +59,7 @@ class Distribution:
     """The extra of timetrial that preparing and reading it needs."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
     """Prepares one dataset for one preset. Frozen values, so that it can be compared and told apart by `settings`."""
 
@@ -67,16 +68,21 @@ class Recipe(ABC):
     version: ClassVar[int]
     """Of what the files hold; another version's are not read."""
     distribution: ClassVar[Distribution]
+    published_examples: ClassVar[Mapping[str, int]]
+    """Examples of each split of the published benchmark."""
+
+    published: bool
+    """Whether it must be the published dataset, all of it; otherwise whatever the raw folder holds will do."""
 
     @property
-    @abstractmethod
     def settings(self) -> Settings:
-        """What of the preset the prepared files depend on: a vocabulary's size, a sequence's length."""
+        """What of the preset the prepared files depend on, such as a vocabulary's size; by default nothing."""
+        return {}
 
     @property
     def expected_examples(self) -> Mapping[str, int]:
-        """Examples that each split must have, where that is known: at the published size; else nothing."""
-        return {}
+        """Examples that each split must have, where it must be the published dataset; else nothing."""
+        return self.published_examples if self.published else {}
 
     @abstractmethod
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
@@ -85,17 +91,14 @@ class Recipe(ABC):
         Raises UserError where files are missing, naming the first and what was expected.
         """
 
-    def estimate(self, raw: Path, parts: Path) -> int:
-        """Return about how many bytes the prepared dataset will have: in proportion to the raw files, by default.
+    def sizes(self, raw: Path, parts: Path) -> tuple[int, int]:
+        """Return how many bytes are read and about how many are written; see `proportional` for the usual answer.
 
         Raises UserError as `stages` does.
         """
-        size = sum(path.stat().st_size for path in self.raw_files(raw, parts))
-        return int(size * self.distribution.prepared_bytes / self.distribution.raw_bytes)
+        return self.proportional({path for part in self.stages(raw, parts)[0]() for path in part.sources})
 
-    def raw_files(self, raw: Path, parts: Path) -> Iterable[Path]:
-        """Return the raw files that are read: those of the first stage, unless a recipe knows of more.
-
-        Raises UserError as `stages` does.
-        """
-        return {path for part in self.stages(raw, parts)[0]() for path in part.sources}
+    def proportional(self, files: Iterable[Path]) -> tuple[int, int]:
+        """Return the size of raw files, and the prepared dataset's in proportion to the published one's."""
+        size = sum(path.stat().st_size for path in files)
+        return size, int(size * self.distribution.prepared_bytes / self.distribution.raw_bytes)

@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from timetrial.errors import FileError
-from timetrial.prepared.folder import REPAIR
+from timetrial.prepared.folder import REPAIR, Prepared
 from timetrial.prepared.raw import library
 
 SUFFIX = ".array_record"
@@ -54,6 +54,12 @@ class Records:
         """Take the files and how many records each holds."""
         self._paths = list(paths)
         self._stops = np.cumsum(counts)
+
+    @classmethod
+    def of_split(cls, prepared: Prepared, split: str, name: str) -> Self:
+        """Return the records of a split's parts: a file of that name in each, a record an example."""
+        counts = [part.examples for part in prepared.manifest.parts if part.split == split]
+        return cls(prepared.files(split, name), counts)
 
     def __len__(self) -> int:
         """Return the number of records."""

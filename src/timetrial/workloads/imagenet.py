@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from timetrial.workloads.base import HostBatch, Split
+from timetrial.api import LossType
+from timetrial.workloads.base import Config, HostBatch, Split, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.imagenet_generator import MINI, TINY, generate
@@ -18,6 +19,7 @@ from timetrial.workloads.imagenet_preprocessing import (
     mixup_weight,
     validation_transform,
 )
+from timetrial.workloads.imagenet_recipe import ImagenetRecipe
 from timetrial.workloads.sources import ArrayData
 
 CHANNELS = 3
@@ -39,6 +41,17 @@ DATASETS = {
 
 EVAL_TRAIN = 100
 """An evaluation's `train` split is the first 100 training images."""
+
+
+class ImagenetWorkload(Workload[Config]):
+    """A workload on ImageNet, generated or prepared; both are shared, so that they are kept once."""
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    datasets = DATASETS
+
+    def recipe(self) -> ImagenetRecipe:
+        """Return how ImageNet is prepared."""
+        return ImagenetRecipe(published=self.preset == "full")
 
 
 def images_data(

@@ -25,14 +25,12 @@ from timetrial.workloads.imagenet_images import (
     validation_image,
 )
 from timetrial.workloads.imagenet_preprocessing import mixup_weight
+from timetrial.workloads.sources import fixed_subset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Augment: TypeAlias = "Callable[[Image, np.random.Generator], Image]"
-
-_EVAL_TRAIN_SEED = 20261124
-"""Of the training images that are evaluated: the same ones in every trial, where the public code draws them anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +117,7 @@ def prepared_images_data(
     found = max(int(prepared.array(split, "labels")[:].max()) for split in SPLITS) + 1
     if found > classes:
         raise UserError(f"{prepared.folder}: holds images of {found} classes; this preset's model knows {classes}")
-    records: dict[Split, Records] = {}
-    for split in SPLITS:
-        counts = [part.examples for part in prepared.manifest.parts if part.split == split]
-        records[split] = Records(prepared.files(split, RECORDS), counts)
-    order = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED)).permutation(len(records["train"]))
+    records = {split: Records.of_split(prepared, split, RECORDS) for split in SPLITS}
     images = PreparedImages(
         records=records,
         size=image_size,
@@ -131,7 +125,7 @@ def prepared_images_data(
         classes=classes,
         augment=augment,
         mixed=mixed,
-        eval_train=np.sort(order[:eval_train]),  # in the order of the files
+        eval_train=fixed_subset(len(records["train"]), eval_train),
     )
     examples: dict[Split, EvaluationSplit] = {
         "train": EvaluationSplit(examples=len(images.eval_train), example=images.train_evaluation),

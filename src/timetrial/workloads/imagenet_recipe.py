@@ -16,7 +16,7 @@ import numpy as np
 
 from timetrial.errors import FileError
 from timetrial.prepared.raw import require
-from timetrial.prepared.recipe import Distribution, Part, Recipe, Settings, Stage
+from timetrial.prepared.recipe import Distribution, Part, Recipe, Stage
 from timetrial.prepared.records import write_records
 from timetrial.workloads.imagenet_files import FolderImages, Images, TarImages
 from timetrial.workloads.imagenet_images import RECORDS, check_image, record
@@ -61,19 +61,7 @@ class ImagenetRecipe(Recipe):
         prepared_bytes=146_000_000_000,
         extra="images",
     )
-
-    published_size: bool
-    """Whether it must be the published dataset, with all of its images."""
-
-    @property
-    def settings(self) -> Settings:
-        """Nothing: the images are kept as they are."""
-        return {}
-
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """Images of each split, where they must be the published ones."""
-        return EXAMPLES if self.published_size else {}
+    published_examples = EXAMPLES
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the stage that writes records of what lies in folders and looks through tars, and the tars' records.
@@ -117,7 +105,7 @@ class ImagenetRecipe(Recipe):
             make=make,
             expected_bytes=expected_bytes,
             temporary=True,
-            published=PUBLISHED if self.published_size else {},
+            published=PUBLISHED if self.published else {},
         )
 
 

@@ -16,10 +16,20 @@ Augment: TypeAlias = Callable[[HostBatch, np.random.Generator], HostBatch]
 """The same for training, where chance has a part."""
 
 _SHUFFLE, _AUGMENT = 0, 1
+_SUBSET_SEED = 20261124
 
 
 def _as_they_are(batch: HostBatch) -> HostBatch:
     return batch
+
+
+def fixed_subset(examples: int, wanted: int) -> np.ndarray:
+    """Return which training examples an evaluation's `train` split holds, sorted: `wanted` of them, or all there are.
+
+    The same ones in every trial, where the public code draws them anew.
+    """
+    order = np.random.Generator(np.random.PCG64(_SUBSET_SEED)).permutation(examples)
+    return np.sort(order[:wanted])
 
 
 class Shuffle:

@@ -13,14 +13,12 @@ from timetrial.prepared.records import Records
 from timetrial.workloads.base import SPLITS, HostBatch, Split
 from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
 from timetrial.workloads.sentencepiece_tokenizer import SentencePieceTokens
+from timetrial.workloads.sources import fixed_subset
 from timetrial.workloads.speech_raw import decode
 from timetrial.workloads.speech_recipe import SOUNDS, TOKENIZER, TOKENIZER_MODEL
 
 EVAL_TRAIN = 5_376
 """Training utterances that evaluations run over (spec: librispeech_conformer.md, 1)."""
-
-_EVAL_TRAIN_SEED = 20261124
-"""Draws them, once and for all; the public ones change with the trial's seed."""
 
 
 class Utterances:
@@ -28,10 +26,9 @@ class Utterances:
 
     def __init__(self, prepared: Prepared, split: Split) -> None:
         """Open the records of a split. Raises UserError where it is empty."""
-        counts = [part.examples for part in prepared.manifest.parts if part.split == split]
-        if not sum(counts):
+        self._records = Records.of_split(prepared, split, SOUNDS)
+        if not len(self._records):
             raise UserError(f"{prepared.folder}: no {split} utterances: all were longer than this preset takes")
-        self._records = Records(prepared.files(split, SOUNDS), counts)
         self._targets = prepared.array(split, "targets")
         self._target_lengths = prepared.array(split, "target_lengths")[:]
 
@@ -73,8 +70,7 @@ def speech_data(prepared: Prepared, samples: int) -> ExampleData:
     An evaluation's `train` split is a fixed subset of `EVAL_TRAIN` utterances, or of all if there are no more.
     """
     train, validation, test = (Utterances(prepared, split) for split in SPLITS)
-    random = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED))
-    chosen = np.sort(random.permutation(len(train))[:EVAL_TRAIN])
+    chosen = fixed_subset(len(train), EVAL_TRAIN)
     return ExampleData(
         len(train),
         lambda number, _: train.example(number),

@@ -51,6 +51,7 @@ class LibrispeechRecipe(Recipe):
         prepared_bytes=60_300_000_000,  # at most: what is left out is not subtracted
         extra=EXTRA,
     )
+    published_examples = _EXAMPLES
 
     samples: int
     """Longest sound that is kept."""
@@ -62,8 +63,6 @@ class LibrispeechRecipe(Recipe):
     """The characters of tokens 1, 2, ...; None where tokens are SentencePiece's."""
     part_utterances: int
     """Utterances that a part is made from."""
-    published: bool
-    """Whether the subsets must be those of the published benchmark, all of them, whole."""
 
     @property
     def settings(self) -> Settings:
@@ -76,11 +75,6 @@ class LibrispeechRecipe(Recipe):
             "part_utterances": self.part_utterances,
         }
 
-    @property
-    def expected_examples(self) -> dict[str, int]:
-        """Return the published numbers of utterances."""
-        return _EXAMPLES if self.published else {}
-
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the stages: archives spooled, a tokenizer trained, utterances taken into parts; see `Recipe`."""
         subsets = find_subsets(raw, parts, published=self.published)
@@ -91,10 +85,10 @@ class LibrispeechRecipe(Recipe):
         stages.append(lambda: [part for subset in subsets for part in self._parts(subset, parts)])
         return stages
 
-    def raw_files(self, raw: Path, parts: Path) -> Iterable[Path]:
-        """Return all archives and sounds; see `Recipe`."""
-        for subset in find_subsets(raw, parts, published=self.published):
-            yield from subset.files()
+    def sizes(self, raw: Path, parts: Path) -> tuple[int, int]:
+        """Return what is read and written, all archives and sounds counted; see `Recipe`."""
+        subsets = find_subsets(raw, parts, published=self.published)
+        return self.proportional(path for subset in subsets for path in subset.files())
 
     def _parts(self, subset: Subset, parts: Path) -> Iterator[Part]:
         tokenizer = None if self.alphabet is not None else parts / TOKENIZER / TOKENIZER_MODEL

@@ -6,7 +6,7 @@ Source: www.cs.toronto.edu/~kriz/cifar.html; spec: workloads/cifar.md, 1.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ import numpy as np
 
 from timetrial.errors import FileError
 from timetrial.prepared.raw import reading, require
-from timetrial.prepared.recipe import Distribution, Part, Recipe, Settings, Stage
+from timetrial.prepared.recipe import Distribution, Part, Recipe, Stage
 from timetrial.workloads.cifar.pickles import PickleError, StoredArray, load_pickle
+from timetrial.workloads.labelled_images import write_split
 
 CLASSES = 10
 PIXELS = 32
@@ -55,19 +56,7 @@ class CifarRecipe(Recipe):
         raw_bytes=170_498_071,
         prepared_bytes=184_380_000,
     )
-
-    published_size: bool
-    """Whether it must be the published dataset, with all of its images."""
-
-    @property
-    def settings(self) -> Settings:
-        """Nothing: the images are kept as they are."""
-        return {}
-
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """Images of each split (spec: workloads/cifar.md, 1)."""
-        return {"train": 45_000, "validation": 5_000, "test": 10_000} if self.published_size else {}
+    published_examples = {"train": 45_000, "validation": 5_000, "test": 10_000}
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the one stage, of a part for each split."""
@@ -91,25 +80,17 @@ class CifarRecipe(Recipe):
             name=f"{split}-00000",
             split=split,
             sources=sources,
-            make=partial(write_split, split, origin),
+            make=partial(make_part, split, origin),
             expected_bytes=sum(path.stat().st_size for path in sources),
-            published=PUBLISHED if self.published_size else {},
+            published=PUBLISHED if self.published else {},
         )
 
 
-def write_split(split: str, origin: Path, folder: Path) -> int:
+def make_part(split: str, origin: Path, folder: Path) -> int:
     """Write a split's `inputs`, uint8 (n, 3, 32, 32), and `targets`, uint8 (n,); returns n. Raises FileError."""
     batches = [_read_batch(origin, name) for name in (TEST_FILES if split == "test" else TRAIN_FILES)]
     inputs, targets = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
-    if split != "test":
-        first = len(inputs) - len(inputs) // _VALIDATION_SHARE
-        rows = slice(first) if split == "train" else slice(first, None)
-        inputs, targets = inputs[rows], targets[rows]
-    if not len(inputs):
-        raise FileError(origin, f"holds too few images for a {split} split")
-    np.save(folder / "inputs.npy", inputs)
-    np.save(folder / "targets.npy", targets)
-    return len(inputs)
+    return write_split(split, inputs, targets, len(inputs) - len(inputs) // _VALIDATION_SHARE, origin, folder)
 
 
 def _read_batch(origin: Path, name: str) -> tuple[np.ndarray, np.ndarray]:

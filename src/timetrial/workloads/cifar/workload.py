@@ -14,7 +14,7 @@ from timetrial.workloads.batches import Fields
 from timetrial.workloads.cifar.recipe import CHANNELS, CLASSES, PIXELS, CifarRecipe
 from timetrial.workloads.digits import digit_fields
 from timetrial.workloads.imagenet import random_images
-from timetrial.workloads.sources import ArrayData
+from timetrial.workloads.sources import ArrayData, fixed_subset
 
 if TYPE_CHECKING:
     from timetrial.workloads.cifar.model_torch import CifarTorch
@@ -27,8 +27,6 @@ _PADDING = 4
 """Black pixels on each side, of which training crops may hold some."""
 
 EVAL_TRAIN = 5_120
-_EVAL_TRAIN_SEED = 20261124
-"""Of the training images that are evaluated: the same ones in every trial, where the public code draws them anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +48,13 @@ class Cifar(Workload[CifarConfig]):
 
     def recipe(self) -> CifarRecipe:
         """Return how CIFAR-10 is prepared."""
-        return CifarRecipe(published_size=self.preset == "full")
+        return CifarRecipe(published=self.preset == "full")
 
     def data_prepared(self, prepared: Prepared) -> Data:
         """Return the prepared images: shifted and mirrored for training, normalised."""
         splits = {split: {name: array[:] for name, array in prepared.arrays(split).items()} for split in SPLITS}
         train = splits["train"]
-        order = np.random.Generator(np.random.PCG64(_EVAL_TRAIN_SEED)).permutation(len(train["targets"]))
-        chosen = np.sort(order[:EVAL_TRAIN])
+        chosen = fixed_subset(len(train["targets"]), EVAL_TRAIN)
         evaluation: dict[Split, HostBatch] = {
             **splits,
             "train": {name: array.take(chosen, axis=0) for name, array in train.items()},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,13 +50,12 @@ class CriteoRecipe(Recipe):
         raw_bytes=360_000_000_000,
         prepared_bytes=_EXAMPLE_BYTES * (_TRAIN + _VALIDATION + _TEST),
     )
+    published_examples = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
 
     field_sizes: tuple[int, ...]
     """Number of buckets of each categorical field."""
     block_lines: int
     """Lines that stay together when an epoch is shuffled: the reference's files."""
-    whole: bool
-    """Whether all 24 days must be there, as published; else the last and one before it are enough."""
 
     @property
     def settings(self) -> Settings:
@@ -64,25 +63,22 @@ class CriteoRecipe(Recipe):
         sizes = ",".join(map(str, self.field_sizes))
         return {"block_lines": self.block_lines, "field_sizes": hashlib.sha256(sizes.encode()).hexdigest()[:16]}
 
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """The published sizes (spec: workloads/criteo1tb.md, 1)."""
-        return {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST} if self.whole else {}
-
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return two stages: parse all days, cut the last. Raises UserError where a day's files are missing."""
         days = {day: files for day in (*TRAIN_DAYS, LAST_DAY) if (files := day_files(raw, day))}
         first = next((day for day in TRAIN_DAYS if day in days), TRAIN_DAYS[0])
-        for day in (*(TRAIN_DAYS if self.whole else (first,)), LAST_DAY):
+        for day in (*(TRAIN_DAYS if self.published else (first,)), LAST_DAY):
             if day not in days:
                 raise FileError(raw / f"day_{day}.gz", f"no such file; expected {self.distribution.files}")
         train = [self._day(f"train-{day:02}", "train", days[day]) for day in TRAIN_DAYS if day in days]
         last = self._day(_LAST, None, days[LAST_DAY])
         return [lambda: [*train, last], lambda: self._cut(parts / _LAST, days[LAST_DAY][0])]
 
-    def estimate(self, raw: Path, parts: Path) -> int:
-        """Return about how large the days will be, packed or not."""
-        return sum(part.expected_bytes for part in self.stages(raw, parts)[0]())
+    def sizes(self, raw: Path, parts: Path) -> tuple[int, int]:
+        """Return what is read and written: packed or not, a line becomes as large an example; see `Recipe`."""
+        days = self.stages(raw, parts)[0]()
+        read, _ = self.proportional(path for day in days for path in day.sources)
+        return read, sum(day.expected_bytes for day in days)
 
     def _day(self, name: str, split: str | None, files: tuple[Path, ...]) -> Part:
         size = sum(path.stat().st_size for path in files)
@@ -91,7 +87,7 @@ class CriteoRecipe(Recipe):
             name=name,
             split=split,
             sources=files,
-            make=partial(parse_day, files, self.field_sizes, self.block_lines if self.whole else None),
+            make=partial(parse_day, files, self.field_sizes, self.block_lines if self.published else None),
             expected_bytes=size * _EXAMPLE_BYTES // line_bytes,
             temporary=split is None,
         )

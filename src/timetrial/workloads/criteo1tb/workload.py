@@ -156,7 +156,7 @@ class Criteo1tb(Workload[CriteoConfig]):
         return CriteoRecipe(
             field_sizes=self.config.field_sizes,
             block_lines=BLOCK_LINES[self.preset],
-            whole=self.preset == "full",
+            published=self.preset == "full",
         )
 
     def data_prepared(self, prepared: Prepared) -> ClickData:

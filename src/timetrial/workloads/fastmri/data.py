@@ -33,8 +33,7 @@ class Slices:
             raise UserError(f"{prepared.folder}: no {split} slices")
         self.columns = arrays["columns"][:]
         self._volume_max = arrays["volume_max"][:]
-        counts = [part.examples for part in prepared.manifest.parts if part.split == split]
-        self._records = Records(prepared.files(split, SLICES), counts)
+        self._records = Records.of_split(prepared, split, SLICES)
         self._size = size
 
     def __len__(self) -> int:

@@ -60,23 +60,17 @@ class FastmriRecipe(Recipe):
         prepared_bytes=56_800_000_000,  # the same with 320 rows
         extra=EXTRA,
     )
+    published_examples = _EXAMPLES
 
     image_size: int
     """Height and width of the images."""
     part_volumes: int
     """Volumes that a part is made of."""
-    published: bool
-    """Whether the volumes must be those of the published benchmark, all of them."""
 
     @property
     def settings(self) -> Settings:
         """Return what the files depend on."""
         return {"image_size": self.image_size, "part_volumes": self.part_volumes}
-
-    @property
-    def expected_examples(self) -> dict[str, int]:
-        """Return the published numbers of slices."""
-        return _EXAMPLES if self.published else {}
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the only stage; see `Recipe`."""

@@ -11,7 +11,7 @@ Source: spec: workloads/finewebedu_lm.md, A1 and B1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,6 @@ class FinewebeduRecipe(Recipe):
     vocabulary: int
     sequence_length: int
     """Of inputs and of targets; a piece has one token more."""
-    published: bool
-    """Whether the splits must be of the published size."""
 
     dataset: ClassVar[str] = "finewebedu"
     version: ClassVar[int] = 1
@@ -66,17 +64,13 @@ class FinewebeduRecipe(Recipe):
         prepared_bytes=18_142_233_500,
         extra=tokenizer.EXTRA,
     )
+    published_examples = PUBLISHED
 
     @property
     def settings(self) -> Settings:
         """What the prepared files depend on."""
         sizes = {f"{split}_sequences": count for split, count in self.expected_examples.items()}
         return {"vocabulary": self.vocabulary, "sequence_length": self.sequence_length, **sizes}
-
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """Sequences."""
-        return PUBLISHED if self.published else {}
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the stages: token ids, the order of the documents, pieces."""

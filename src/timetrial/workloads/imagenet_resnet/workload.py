@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from timetrial.api import LossType
 from timetrial.prepared.folder import Prepared
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import Data, HostBatch
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.imagenet import DATASETS, image_fields, images_data, random_images
+from timetrial.workloads.imagenet import ImagenetWorkload, image_fields, images_data, random_images
 from timetrial.workloads.imagenet_prepared import prepared_images_data
-from timetrial.workloads.imagenet_recipe import ImagenetRecipe
 
 if TYPE_CHECKING:
     from timetrial.workloads.imagenet_resnet.model_torch import ImagenetResnetTorch
@@ -46,10 +44,9 @@ class ImagenetResnetConfig:
     """Initial scale of the last batch norm of every block; 0 lets each block start as its shortcut."""
 
 
-class ImagenetResnet(Workload[ImagenetResnetConfig]):
+class ImagenetResnet(ImagenetWorkload[ImagenetResnetConfig]):
     """ImageNet, a bottleneck residual network with batch norm, accuracy."""
 
-    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "full": ImagenetResnetConfig(),
         "mini": ImagenetResnetConfig(
@@ -67,16 +64,10 @@ class ImagenetResnet(Workload[ImagenetResnetConfig]):
         "large_bn_init": lambda config: replace(config, last_norm_scale=8.0),
     }
 
-    datasets = DATASETS
-
     def data_from(self, arrays: HostBatch) -> Data:
         """Return the generated images; see `images_data`."""
         config = self.config
         return images_data(arrays, image_size=config.image_size, crop_area=config.crop_area)
-
-    def recipe(self) -> ImagenetRecipe:
-        """Return how ImageNet is prepared."""
-        return ImagenetRecipe(published_size=self.preset == "full")
 
     def data_prepared(self, prepared: Prepared) -> Data:
         """Return the prepared images; see `prepared_images_data`."""

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from timetrial.api import LossType
 from timetrial.prepared.folder import Prepared
-from timetrial.workloads.base import Data, HostBatch, Workload
+from timetrial.workloads.base import Data, HostBatch
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.imagenet import DATASETS, image_fields, images_data, random_mixed_images
+from timetrial.workloads.imagenet import ImagenetWorkload, image_fields, images_data, random_mixed_images
 from timetrial.workloads.imagenet_prepared import prepared_images_data
-from timetrial.workloads.imagenet_recipe import ImagenetRecipe
 from timetrial.workloads.imagenet_vit.randaugment import RandAugment
 
 if TYPE_CHECKING:
@@ -52,10 +50,9 @@ class ImagenetVitConfig:
     """Whether a learned query pools the tokens, rather than their mean."""
 
 
-class ImagenetVit(Workload[ImagenetVitConfig]):
+class ImagenetVit(ImagenetWorkload[ImagenetVitConfig]):
     """ImageNet with mixup, a vision transformer, accuracy."""
 
-    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     presets = {
         "full": ImagenetVitConfig(),
         "mini": ImagenetVitConfig(
@@ -75,18 +72,12 @@ class ImagenetVit(Workload[ImagenetVitConfig]):
         "map": lambda config: replace(config, attention_pooling=True),
     }
 
-    datasets = DATASETS
-
     def data_from(self, arrays: HostBatch) -> Data:
         """Return the generated images; see `images_data`."""
         config = self.config
         return images_data(
             arrays, image_size=config.image_size, crop_area=config.crop_area, mixup_classes=config.classes
         )
-
-    def recipe(self) -> ImagenetRecipe:
-        """Return how ImageNet is prepared."""
-        return ImagenetRecipe(published_size=self.preset == "full")
 
     def data_prepared(self, prepared: Prepared) -> Data:
         """Return the prepared images; see `prepared_images_data`."""

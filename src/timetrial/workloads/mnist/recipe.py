@@ -8,7 +8,7 @@ values.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 
 from timetrial.errors import FileError
 from timetrial.prepared.raw import reading, require
-from timetrial.prepared.recipe import Distribution, Part, Recipe, Settings, Stage
+from timetrial.prepared.recipe import Distribution, Part, Recipe, Stage
+from timetrial.workloads.labelled_images import write_split
 
 CLASSES = 10
 PIXELS = 28
@@ -51,19 +52,7 @@ class MnistRecipe(Recipe):
         raw_bytes=11_594_722,
         prepared_bytes=54_950_000,
     )
-
-    published_size: bool
-    """Whether it must be the published dataset, with all of its images."""
-
-    @property
-    def settings(self) -> Settings:
-        """Nothing: the images are kept as they are."""
-        return {}
-
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """Images of each split (spec: workloads/mnist.md, 1)."""
-        return {"train": 50_000, "validation": 10_000, "test": 10_000} if self.published_size else {}
+    published_examples = {"train": 50_000, "validation": 10_000, "test": 10_000}
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the one stage, of a part for each split."""
@@ -79,9 +68,9 @@ class MnistRecipe(Recipe):
             name=f"{split}-00000",
             split=split,
             sources=sources,
-            make=partial(write_split, split, *sources),
+            make=partial(make_part, split, *sources),
             expected_bytes=sum(path.stat().st_size for path in sources),
-            published=PUBLISHED if self.published_size else {},
+            published=PUBLISHED if self.published else {},
         )
 
 
@@ -97,7 +86,7 @@ def _pair(raw: Path, prefix: str) -> tuple[Path, Path]:
     return images, labels
 
 
-def write_split(split: str, images: Path, labels: Path, folder: Path) -> int:
+def make_part(split: str, images: Path, labels: Path, folder: Path) -> int:
     """Write a split's `inputs`, uint8 (n, 28, 28), and `targets`, uint8 (n,); returns n. Raises FileError."""
     inputs, targets = read_idx(images, IMAGES_MAGIC), read_idx(labels, LABELS_MAGIC)
     if inputs.shape[1:] != (PIXELS, PIXELS):
@@ -106,16 +95,8 @@ def write_split(split: str, images: Path, labels: Path, folder: Path) -> int:
         raise FileError(labels, f"expected {len(inputs)} labels, as many as there are images; found {len(targets)}")
     if (wrong := np.flatnonzero(targets >= CLASSES)).size:
         raise FileError(labels, f"label {wrong[0]}: expected 0 to {CLASSES - 1}, found {targets[wrong[0]]}")
-    if split != "test":
-        share, whole = _TRAIN_SHARE
-        first = len(inputs) * share // whole
-        rows = slice(first) if split == "train" else slice(first, None)
-        inputs, targets = inputs[rows], targets[rows]
-    if not len(inputs):
-        raise FileError(images, f"holds too few images for a {split} split")
-    np.save(folder / "inputs.npy", inputs)
-    np.save(folder / "targets.npy", targets)
-    return len(inputs)
+    share, whole = _TRAIN_SHARE
+    return write_split(split, inputs, targets, len(inputs) * share // whole, images, folder)
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray:

@@ -41,7 +41,7 @@ class Mnist(Workload[MnistConfig]):
 
     def recipe(self) -> MnistRecipe:
         """Return how MNIST is prepared."""
-        return MnistRecipe(published_size=self.preset == "full")
+        return MnistRecipe(published=self.preset == "full")
 
     def data_prepared(self, prepared: Prepared) -> Data:
         """Return the prepared images, normalised."""

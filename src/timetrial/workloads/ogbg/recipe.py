@@ -6,7 +6,7 @@ files; `timetrial.workloads.ogbg.preprocessing` says what they hold (spec: workl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -84,21 +84,15 @@ class OgbgRecipe(Recipe):
         raw_bytes=40_000_000,
         prepared_bytes=_MOLECULE_BYTES * (_TRAIN + _VALIDATION + _TEST),
     )
+    published_examples = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
 
     tasks: int
     """The first so many of OGB's tasks are kept."""
-    whole: bool
-    """Whether the splits must have the published sizes."""
 
     @property
     def settings(self) -> Settings:
         """How many tasks are kept."""
         return {"tasks": self.tasks}
-
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """The published sizes (spec: workloads/ogbg.md, 1)."""
-        return {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST} if self.whole else {}
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return two stages: read the tables, take each split's molecules. Raises UserError where one is missing."""

@@ -101,7 +101,7 @@ class Ogbg(Workload[OgbgConfig]):
 
     def recipe(self) -> OgbgRecipe:
         """Return how ogbg-molpcba is prepared, with as many of its tasks as the model answers."""
-        return OgbgRecipe(tasks=self.config.tasks, whole=self.preset == "full")
+        return OgbgRecipe(tasks=self.config.tasks, published=self.preset == "full")
 
     def data_prepared(self, prepared: Prepared) -> GraphData:
         """Return the molecules of ogbg-molpcba."""

@@ -9,7 +9,7 @@ Source: spec: workloads/wmt.md, 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -55,8 +55,6 @@ class WmtRecipe(Recipe):
     max_length: int
     """Tokens of a packed row."""
     longest_sentence: int
-    published: bool
-    """Whether the splits must be of the published size."""
 
     dataset: ClassVar[str] = "wmt"
     version: ClassVar[int] = 1
@@ -73,6 +71,7 @@ class WmtRecipe(Recipe):
         prepared_bytes=1_200_000_000,
         extra=EXTRA,
     )
+    published_examples = {"train": 5_906_184, "validation": 3_000, "test": 3_003}
 
     @property
     def settings(self) -> Settings:
@@ -82,11 +81,6 @@ class WmtRecipe(Recipe):
             "max_length": self.max_length,
             "longest_sentence": self.longest_sentence,
         }
-
-    @property
-    def expected_examples(self) -> Mapping[str, int]:
-        """Pairs; those of training before the filter by length, as the published number is."""
-        return {"train": 5_906_184, "validation": 3_000, "test": 3_003} if self.published else {}
 
     def stages(self, raw: Path, parts: Path) -> Sequence[Stage]:
         """Return the stages: text, tokenizer, token ids, packed rows."""
