@@ -34,7 +34,8 @@ from timetrial.prepared.folder import Prepared, open_prepared
 from timetrial.prepared.records import Records
 from timetrial.suite import load_suite
 from timetrial.workloads.base import Data, Workload
-from timetrial.workloads.imagenet_images import decode
+from timetrial.workloads.imagenet_crops_torch import resized_crop
+from timetrial.workloads.imagenet_images import bands_of, decode, image_of
 from timetrial.workloads.imagenet_preprocessing import (
     MEAN,
     STD,
@@ -261,9 +262,7 @@ def test_evaluated_training_images_are_the_same_few_in_every_trial(data: Path, m
     first, second = (evaluated(prepared_data("imagenet_resnet", data), "train") for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     files = [image for number in range(10) for image in images_of(splits()["train"], number)]
-    every = [
-        validation_transform(np.asarray(decode(file).convert("RGB")).transpose(2, 0, 1)[None], 16)[0] for file in files
-    ]
+    every = [validation_transform(decode(file).transpose(2, 0, 1)[None], 16)[0] for file in files]
     rows = [int(np.argmin([np.abs(image - found).max() for image in every])) for found in first[0]]
     assert len(set(rows)) == 13
     assert rows == sorted(rows)
@@ -301,6 +300,38 @@ def test_golden_images_through_records(shared: Path, tmp_path: Path) -> None:
     away = np.abs(decoded - golden["tf_eval_from_jpeg_stride4"]) * 255 * STD
     assert away.max() < 8
     assert away.mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"subsampling": "4:4:4"}, {"subsampling": "4:2:2"}, {"subsampling": "4:2:0"}, {"progressive": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_files_are_decoded_to_pillow_s_levels(mode: str, options: dict[str, object]) -> None:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(3, (67, 45)))).convert(mode).save(file, "JPEG", **options)  # type: ignore[arg-type]
+    expected = np.asarray(Image.open(file).convert("RGB"))
+    np.testing.assert_array_equal(decode(file.getvalue()), expected)
+
+
+def test_half_a_file_is_not_decoded() -> None:
+    with pytest.raises(OSError, match="truncated"):
+        decode(jpeg(3, (67, 45))[:-900])
+
+
+@pytest.mark.parametrize(("width", "height"), [(350, 280), (500, 375), (90, 61), (224, 224), (17, 400)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_crops_are_resized_to_pillow_s_levels_or_one_beside_them(width: int, height: int, mirrored: bool) -> None:
+    image = Image.open(io.BytesIO(jpeg(5, (600, 480))))
+    levels = np.asarray(image.convert("RGB")).copy()
+    found = resized_crop(levels[11 : 11 + height, 23 : 23 + width], 224, mirrored=mirrored)
+    expected = image.crop((23, 11, 23 + width, 11 + height)).resize((224, 224), Image.Resampling.BILINEAR)
+    expected = expected.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else expected
+    away = np.abs(found.astype(int) - np.asarray(expected).transpose(2, 0, 1))
+    assert away.max() <= 1
+    assert away.mean() < 0.25
+    np.testing.assert_array_equal(bands_of(image_of(found)), found)
 
 
 def test_a_model_of_fewer_classes_refuses(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

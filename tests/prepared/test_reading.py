@@ -1,7 +1,6 @@
 """Reading prepared files: arrays in a row, record files, examples made in threads."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from threading import get_ident
 
@@ -16,7 +15,7 @@ from timetrial.prepared.chunks import Chunked
 from timetrial.prepared.folder import load_array
 from timetrial.prepared.records import Records, write_records
 from timetrial.workloads.base import HostBatch
-from timetrial.workloads.example_sources import EvaluationSplit, ExampleData, stack
+from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
 
 lengths = st.lists(st.integers(0, 5), min_size=1, max_size=5)
 
@@ -146,18 +145,13 @@ def ragged(number: int) -> HostBatch:
     return {"tokens": np.full(1 + number % 4, number)}
 
 
-def padded(examples: Sequence[HostBatch]) -> HostBatch:
-    longest = max(len(example["tokens"]) for example in examples)
-    rows = [np.pad(example["tokens"], (0, longest - len(example["tokens"]))) for example in examples]
-    return {"tokens": np.stack(rows)}
-
-
-def test_examples_of_several_lengths_are_collated_in_their_order() -> None:
+def test_what_is_shorter_than_its_row_is_padded() -> None:
     splits = {split: EvaluationSplit(examples=9, example=ragged) for split in ("train", "validation", "test")}
-    data = ExampleData(9, lambda number, _: ragged(number), splits, collate=padded, threads=3)  # type: ignore[arg-type]
-    found = list(data.eval_batches("test", 4))
-    assert [batch["tokens"].shape for batch in found] == [(4, 4), (4, 4), (1, 1)]
-    assert [int(row[0]) for batch in found for row in batch["tokens"]] == list(range(9))
+    padding = {"tokens": (5, np.dtype(np.float32))}
+    data = ExampleData(9, lambda number, _: ragged(number), splits, padding=padding, threads=3)  # type: ignore[arg-type]
+    found = np.concatenate([batch["tokens"] for batch in data.eval_batches("test", 4)])
+    assert found.dtype == np.float32
+    assert found.tolist() == [[n if place <= n % 4 else 0 for place in range(5)] for n in range(9)]
     check_resuming(data, 4)
 
 
@@ -168,9 +162,8 @@ def test_an_error_in_a_thread_comes_out() -> None:
         return {"x": np.array(number)}
 
     splits = {split: EvaluationSplit(examples=9, example=broken) for split in ("train", "validation", "test")}
-    for collate in (stack, padded):
-        data = ExampleData(9, lambda n, _: broken(n), splits, collate=collate)  # type: ignore[arg-type]
-        with pytest.raises(UserError, match="record 5"):
-            list(data.eval_batches("test", 9))
-        with pytest.raises(UserError, match="record 5"):
-            data.train_source(np.random.SeedSequence(0), 9).batch(0)
+    data = ExampleData(9, lambda n, _: broken(n), splits)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="record 5"):
+        list(data.eval_batches("test", 9))
+    with pytest.raises(UserError, match="record 5"):
+        data.train_source(np.random.SeedSequence(0), 9).batch(0)

@@ -10,7 +10,15 @@ from timetrial.suite import load_suite
 from timetrial.trial.stream import to_device
 from timetrial.workloads.base import HostBatch
 from timetrial.workloads.fastmri.generator import MINI, SCALE, SPLITS, TINY, generate
-from timetrial.workloads.fastmri.preprocessing import EVALUATION_SEED, column_masks, prepare, reconstruct, volume_maxima
+from timetrial.workloads.fastmri.preprocessing import (
+    EVALUATION_SEED,
+    column_masks,
+    prepare,
+    prepare_transformed,
+    reconstruct,
+    transform,
+    volume_maxima,
+)
 from timetrial.workloads.fastmri.workload import Fastmri
 from timetrial.workloads.generated import fingerprint
 from timetrial.workloads.metrics.ssim import structural_similarity
@@ -79,6 +87,18 @@ def test_slices_of_a_volume_resemble_one_another(tiny: HostBatch) -> None:
     neighbours = [np.corrcoef(volume[1], volume[2])[0, 1] for volume in images]
     strangers = [np.corrcoef(images[i, 1], images[i - 1, 1])[0, 1] for i in range(12)]
     assert np.mean(neighbours) > np.mean(strangers) + 0.2
+
+
+@pytest.mark.parametrize(("rows", "columns", "size"), [(64, 48, 32), (64, 46, 32), (64, 45, 32), (40, 33, 33)])
+def test_k_space_transformed_by_halves_gives_the_same_slices(rows: int, columns: int, size: int) -> None:
+    random = np.random.default_rng(columns)
+    kspace = random.standard_normal((3, rows, columns, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    masks = column_masks(random.integers(0, 99, (3, 2)), columns)
+    references = reconstruct(kspace, size)
+    expected = prepare(kspace, masks, references, np.ones(3))
+    found = prepare_transformed(transform(kspace, size, axis=1), masks, references, np.ones(3))
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 # Batches.

@@ -18,12 +18,13 @@ from typing import TypeAlias
 import numpy as np
 
 from timetrial.workloads.base import HostBatch, Split
+from timetrial.workloads.batch_memory import BatchMemory
 from timetrial.workloads.sources import Shuffle, check_division
 
 TrainingExample: TypeAlias = Callable[[int, np.random.Generator], HostBatch]
 """Makes the training example of a number, with the help of chance; threads call it at once.
 
-Its arrays are copied before the thread makes another, but where examples are mixed or collated.
+Its arrays are copied before the thread makes another, but where examples are mixed.
 """
 Example: TypeAlias = Callable[[int], HostBatch]
 """Makes an evaluation's example of a number."""
@@ -33,16 +34,11 @@ Mix: TypeAlias = Callable[[HostBatch, HostBatch, np.random.Generator], HostBatch
 The generator is the step's, the same for all rows.
 """
 
-Collate: TypeAlias = Callable[[Sequence[HostBatch]], HostBatch]
-"""Makes a batch of examples: `stack`, unless their arrays are of several lengths."""
+Padding: TypeAlias = Mapping[str, tuple[int, np.dtype]]
+"""Of arrays that may be shorter than their row of a batch: how long that is and its dtype; zeros fill it up."""
 
 _AHEAD = 2
 """Batches that are made while one is trained on."""
-
-
-def stack(examples: Sequence[HostBatch]) -> HostBatch:
-    """Return the batch of examples: arrays of the same names, shapes and dtypes."""
-    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 def _row(example: HostBatch) -> HostBatch:
@@ -56,52 +52,45 @@ class _Rows:
     A thousand images of the published size are 600 MB, a tenth of a second and more for a single thread.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, padding: Padding, memory: BatchMemory) -> None:
         self._count = count
+        self._padding = padding
+        self._memory = memory
         self._lock = Lock()
         self.batch: HostBatch = {}
 
     def put(self, row: int, example: HostBatch) -> None:
         with self._lock:
             if not self.batch:
-                arrays = {name: np.asarray(value) for name, value in example.items()}
-                self.batch = {n: np.empty((self._count, *array.shape), array.dtype) for n, array in arrays.items()}
+                self.batch = {name: self._empty(name, np.asarray(value)) for name, value in example.items()}
         assert example.keys() == self.batch.keys(), "examples of a batch have the same arrays"
         for name, value in example.items():
             array = self.batch[name]
+            if name in self._padding:
+                array[row, : len(value)] = value
+                array[row, len(value) :] = 0
+                continue
             assert np.shape(value) == array.shape[1:], f"{name}: examples of a batch have the same shape"
             array[row] = value
 
-
-class _CollatedRows:
-    """A batch in the making whose examples differ in shape: the thread that has the last one makes it of them all."""
-
-    def __init__(self, count: int, collate: Collate) -> None:
-        self._examples: list[HostBatch | None] = [None] * count
-        self._missing = count
-        self._collate = collate
-        self._lock = Lock()
-        self.batch: HostBatch = {}
-
-    def put(self, row: int, example: HostBatch) -> None:
-        with self._lock:
-            self._examples[row] = example
-            self._missing -= 1
-            is_last = not self._missing
-        if is_last:
-            self.batch = self._collate([each for each in self._examples if each is not None])
-            self._examples.clear()
+    def _empty(self, name: str, value: np.ndarray) -> np.ndarray:
+        if name not in self._padding:
+            return self._memory.empty((self._count, *value.shape), value.dtype)
+        length, dtype = self._padding[name]
+        return self._memory.empty((self._count, length), dtype)
 
 
 class _MixedRows:
     """A batch in the making whose examples are mixed, each as soon as it and the one before it are there."""
 
-    def __init__(self, own: np.ndarray, batch_size: int, mix: Callable[[HostBatch, HostBatch], HostBatch]) -> None:
+    def __init__(
+        self, own: np.ndarray, batch_size: int, mix: Callable[[HostBatch, HostBatch], HostBatch], rows: _Rows
+    ) -> None:
         self._row = {place: row for row, place in enumerate(own.tolist())}
         self._size = batch_size
         self._mix = mix
         self._lock = Lock()
-        self._rows = _Rows(len(own))
+        self._rows = rows
         self._made: dict[int, HostBatch] = {}
         self._missing = {place: {place, (place - 1) % batch_size} for place in self._row}
 
@@ -131,11 +120,7 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_Gathering: TypeAlias = _Rows | _CollatedRows | _MixedRows
-
-
-def _gathering(count: int, collate: Collate) -> _Rows | _CollatedRows:
-    return _Rows(count) if collate is stack else _CollatedRows(count, collate)
+_Gathering: TypeAlias = _Rows | _MixedRows
 
 
 class ExampleSource:
@@ -153,18 +138,18 @@ class ExampleSource:
         seed: np.random.SeedSequence,
         *,
         mix: Mix | None = None,
-        collate: Collate = stack,
+        padding: Padding | None = None,
         rank: int = 0,
         ranks: int = 1,
         threads: int | None = None,
     ) -> None:
         """Take how many examples there are and what makes one of them."""
         check_division(batch_size, rank, ranks)
-        assert mix is None or collate is stack, "what is mixed has the same shape"
         self._example = example
         self._batch_size = batch_size
         self._mix = mix
-        self._collate = collate
+        self._padding = padding or {}
+        self._memory = BatchMemory()
         self._own = np.arange(rank, batch_size, ranks)
         self._shuffle = Shuffle(examples, seed)
         self._pool = ThreadPoolExecutor(threads or default_threads(), thread_name_prefix="examples")
@@ -185,18 +170,18 @@ class ExampleSource:
         """Hand a batch's examples to the threads."""
         numbers = self._shuffle.rows(step * self._batch_size, self._batch_size)
         own, size = self._own, self._batch_size
-        rows: _Gathering
-        if self._mix is None:
-            rows, places = _gathering(len(own), self._collate), own
-            row_of = dict(zip(own.tolist(), range(len(own)), strict=True))
-        else:
-            rows, places = _MixedRows(own, size, partial(self._mixed, step)), np.union1d(own, (own - 1) % size)
+        rows = _Rows(len(own), self._padding, self._memory)
+        gathering: _Gathering = rows
+        places, row_of = own, {place: row for row, place in enumerate(own.tolist())}
+        if self._mix is not None:
+            gathering = _MixedRows(own, size, partial(self._mixed, step), rows)
+            places = np.union1d(own, (own - 1) % size)
             row_of = {place: place for place in places.tolist()}
         making = [
-            self._pool.submit(self._make, int(numbers[place]), step, place, rows, row_of[place])
+            self._pool.submit(self._make, int(numbers[place]), step, place, gathering, row_of[place])
             for place in places.tolist()
         ]
-        return rows, making
+        return gathering, making
 
     def _make(self, number: int, step: int, place: int, rows: _Gathering, row: int) -> None:
         rows.put(row, self._example(number, self._shuffle.augmentation(step, 1 + place)))
@@ -224,15 +209,15 @@ class ExampleData:
         evaluation: Mapping[Split, EvaluationSplit],
         *,
         mix: Mix | None = None,
-        collate: Collate = stack,
+        padding: Padding | None = None,
         threads: int | None = None,
     ) -> None:
-        """Take what makes an example of each split, what makes a batch of them, and what mixes a training batch."""
+        """Take what makes an example of each split, what mixes a training batch, and what is padded in any."""
         self._train_examples = train_examples
         self._train = train
         self._evaluation = evaluation
         self._mix = mix
-        self._collate = collate
+        self._padding = padding or {}
         self._threads = threads
 
     @property
@@ -254,7 +239,7 @@ class ExampleData:
             batch_size,
             seed,
             mix=self._mix,
-            collate=self._collate,
+            padding=self._padding,
             rank=rank,
             ranks=ranks,
             threads=self._threads,
@@ -263,11 +248,12 @@ class ExampleData:
     def eval_batches(self, split: Split, batch_size: int) -> Iterator[HostBatch]:
         """Yield an evaluation split once, in order, the next batches in the making."""
         part = self._evaluation[split]
+        memory = BatchMemory()
         waiting: deque[tuple[_Gathering, list[Future[None]]]] = deque()
         with ThreadPoolExecutor(self._threads or default_threads(), thread_name_prefix="examples") as pool:
             for start in range(0, part.examples, batch_size):
                 numbers = range(start, min(start + batch_size, part.examples))
-                rows = _gathering(len(numbers), self._collate)
+                rows = _Rows(len(numbers), self._padding, memory)
                 waiting.append((rows, [pool.submit(_put, part.example, n, rows, n - start) for n in numbers]))
                 if len(waiting) > _AHEAD:
                     yield _whole(*waiting.popleft())

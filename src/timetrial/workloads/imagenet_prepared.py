@@ -16,7 +16,8 @@ from timetrial.workloads.base import SPLITS, HostBatch, Split
 from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
 from timetrial.workloads.imagenet_images import (
     RECORDS,
-    levels_of,
+    bands_of,
+    image_of,
     mixed_levels,
     normalised,
     read_record,
@@ -53,13 +54,13 @@ class PreparedImages:
 
         The thread's next example may take its memory.
         """
-        image, label = read_record(self.records["train"].read(number))
-        image = training_image(image, random, self.size, self.crop_area)
+        levels, label = read_record(self.records["train"].read(number))
+        bands = training_image(levels, random, self.size, self.crop_area)
         if self.augment is not None:
-            image = self.augment(image, random)
+            bands = bands_of(self.augment(image_of(bands), random))
         if self.mixed:
-            return {"inputs": levels_of(image), "targets": self._one_hot(label)}
-        return {"inputs": normalised(image, self._room()), "targets": label}
+            return {"inputs": bands, "targets": self._one_hot(label)}
+        return {"inputs": normalised(bands, self._room()), "targets": label}
 
     def mix(self, batch: HostBatch, before: HostBatch, random: np.random.Generator) -> HostBatch:
         """Mix an example with the one before it, by the weight that the step's generator draws, and normalise it.
@@ -84,18 +85,18 @@ class PreparedImages:
 
     def train_evaluation(self, number: int) -> HostBatch:
         """Return an example of an evaluation's `train` split."""
-        image, label = read_record(self.records["train"].read(int(self.eval_train[number])))
-        return {"inputs": validation_image(image, self.size), "targets": label}
+        levels, label = read_record(self.records["train"].read(int(self.eval_train[number])))
+        return {"inputs": validation_image(levels, self.size), "targets": label}
 
     def validation(self, number: int) -> HostBatch:
         """Return an example of the validation split."""
-        image, label = read_record(self.records["validation"].read(number))
-        return {"inputs": validation_image(image, self.size), "targets": label}
+        levels, label = read_record(self.records["validation"].read(number))
+        return {"inputs": validation_image(levels, self.size), "targets": label}
 
     def test(self, number: int) -> HostBatch:
         """Return an example of the test split."""
-        image, label = read_record(self.records["test"].read(number))
-        return {"inputs": test_image(image, self.size), "targets": label}
+        levels, label = read_record(self.records["test"].read(number))
+        return {"inputs": test_image(levels, self.size), "targets": label}
 
 
 def prepared_images_data(
