@@ -14,8 +14,8 @@ from timetrial.errors import UserError
 from timetrial.prepared.chunks import Chunked
 from timetrial.prepared.folder import load_array
 from timetrial.prepared.records import Records, write_records
-from timetrial.workloads.base import HostBatch
-from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
+from timetrial.workloads.base import SPLITS, HostBatch
+from timetrial.workloads.example_sources import EvaluationSplit, ExampleData, Row
 
 lengths = st.lists(st.integers(0, 5), min_size=1, max_size=5)
 
@@ -145,10 +145,14 @@ def ragged(number: int) -> HostBatch:
     return {"tokens": np.full(1 + number % 4, number)}
 
 
-def test_what_is_shorter_than_its_row_is_padded() -> None:
-    splits = {split: EvaluationSplit(examples=9, example=ragged) for split in ("train", "validation", "test")}
-    padding = {"tokens": (5, np.dtype(np.float32))}
-    data = ExampleData(9, lambda number, _: ragged(number), splits, padding=padding, threads=3)  # type: ignore[arg-type]
+def test_a_part_is_written_as_its_row_says() -> None:
+    def write(row: np.ndarray, tokens: np.ndarray) -> None:
+        row[: len(tokens)] = tokens
+        row[len(tokens) :] = 0
+
+    rows = {"tokens": Row(shape=(5,), dtype=np.dtype(np.float32), write=write)}
+    splits = {split: EvaluationSplit(examples=9, example=ragged, rows=rows) for split in SPLITS}
+    data = ExampleData(9, lambda number, _: ragged(number), splits, rows=rows, threads=3)
     found = np.concatenate([batch["tokens"] for batch in data.eval_batches("test", 4)])
     assert found.dtype == np.float32
     assert found.tolist() == [[n if place <= n % 4 else 0 for place in range(5)] for n in range(9)]

@@ -10,10 +10,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,84 +21,81 @@ from timetrial.workloads.base import HostBatch, Split
 from timetrial.workloads.batch_memory import BatchMemory
 from timetrial.workloads.sources import Shuffle, check_division
 
-TrainingExample: TypeAlias = Callable[[int, np.random.Generator], HostBatch]
-"""Makes the training example of a number, with the help of chance; threads call it at once.
-
-Its arrays are copied before the thread makes another, but where examples are mixed.
-"""
-Example: TypeAlias = Callable[[int], HostBatch]
+Parts: TypeAlias = dict[str, Any]
+"""An example: by name an array, or what a `Row` of that name writes."""
+TrainingExample: TypeAlias = Callable[[int, np.random.Generator], Parts]
+"""Makes the training example of a number, with the help of chance; threads call it at once."""
+Example: TypeAlias = Callable[[int], Parts]
 """Makes an evaluation's example of a number."""
-Mix: TypeAlias = Callable[[HostBatch, HostBatch, np.random.Generator], HostBatch]
-"""Makes a row of a batch of an example and of the one before it, all with a first axis of one, and then copied.
+Mix: TypeAlias = Callable[[Parts, Parts, np.random.Generator], Parts]
+"""Makes one example of an example and of the one before it; the generator is the step's, the same for all."""
 
-The generator is the step's, the same for all rows.
-"""
 
-Padding: TypeAlias = Mapping[str, tuple[int, np.dtype]]
-"""Of arrays that may be shorter than their row of a batch: how long that is and its dtype; zeros fill it up."""
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How a part of an example becomes its row of a batch, where that is more than to be copied."""
 
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    write: Callable[[np.ndarray, Any], object]
+    """Writes the part into the row, all of it."""
+
+
+Rows: TypeAlias = Mapping[str, Row]
+
+_NO_ROWS: Rows = {}
 _AHEAD = 2
 """Batches that are made while one is trained on."""
 
 
-def _row(example: HostBatch) -> HostBatch:
-    """Return a batch of one example, which is not copied."""
-    return {name: np.asarray(value)[None] for name, value in example.items()}
-
-
-class _Rows:
+class _Batch:
     """A batch in the making: the threads put examples where they belong, so that nobody stacks them afterwards.
 
     A thousand images of the published size are 600 MB, a tenth of a second and more for a single thread.
     """
 
-    def __init__(self, count: int, padding: Padding, memory: BatchMemory) -> None:
+    def __init__(self, count: int, rows: Rows, memory: BatchMemory) -> None:
         self._count = count
-        self._padding = padding
+        self._rows = rows
         self._memory = memory
         self._lock = Lock()
         self.batch: HostBatch = {}
 
-    def put(self, row: int, example: HostBatch) -> None:
+    def put(self, place: int, example: Parts) -> None:
         with self._lock:
             if not self.batch:
-                self.batch = {name: self._empty(name, np.asarray(value)) for name, value in example.items()}
+                self.batch = {name: self._empty(name, part) for name, part in example.items()}
         assert example.keys() == self.batch.keys(), "examples of a batch have the same arrays"
-        for name, value in example.items():
-            array = self.batch[name]
-            if name in self._padding:
-                array[row, : len(value)] = value
-                array[row, len(value) :] = 0
+        for name, part in example.items():
+            if row := self._rows.get(name):
+                row.write(self.batch[name][place], part)
                 continue
-            assert np.shape(value) == array.shape[1:], f"{name}: examples of a batch have the same shape"
-            array[row] = value
+            array = self.batch[name]
+            assert np.shape(part) == array.shape[1:], f"{name}: examples of a batch have the same shape"
+            array[place] = part
 
-    def _empty(self, name: str, value: np.ndarray) -> np.ndarray:
-        if name not in self._padding:
-            return self._memory.empty((self._count, *value.shape), value.dtype)
-        length, dtype = self._padding[name]
-        return self._memory.empty((self._count, length), dtype)
+    def _empty(self, name: str, part: Any) -> np.ndarray:
+        row = self._rows.get(name) or np.asarray(part)
+        return self._memory.empty((self._count, *row.shape), row.dtype)
 
 
-class _MixedRows:
+class _MixedBatch:
     """A batch in the making whose examples are mixed, each as soon as it and the one before it are there."""
 
-    def __init__(
-        self, own: np.ndarray, batch_size: int, mix: Callable[[HostBatch, HostBatch], HostBatch], rows: _Rows
-    ) -> None:
+    def __init__(self, own: np.ndarray, batch_size: int, mix: Callable[[Parts, Parts], Parts], mixed: _Batch) -> None:
         self._row = {place: row for row, place in enumerate(own.tolist())}
         self._size = batch_size
         self._mix = mix
         self._lock = Lock()
-        self._rows = rows
-        self._made: dict[int, HostBatch] = {}
+        self._mixed = mixed
+        self._made: dict[int, Parts] = {}
         self._missing = {place: {place, (place - 1) % batch_size} for place in self._row}
 
     @property
     def batch(self) -> HostBatch:
-        return self._rows.batch
+        return self._mixed.batch
 
-    def put(self, place: int, example: HostBatch) -> None:
+    def put(self, place: int, example: Parts) -> None:
         ready = []
         with self._lock:
             self._made[place] = example
@@ -111,8 +108,7 @@ class _MixedRows:
                 if not {made, (made + 1) % self._size} & self._missing.keys():
                     del self._made[made]
         for needing, own, before in ready:
-            mixed = self._mix(_row(own), _row(before))
-            self._rows.put(self._row[needing], {name: array[0] for name, array in mixed.items()})
+            self._mixed.put(self._row[needing], self._mix(own, before))
 
 
 def default_threads() -> int:
@@ -120,7 +116,7 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_Gathering: TypeAlias = _Rows | _MixedRows
+_Gathering: TypeAlias = _Batch | _MixedBatch
 
 
 class ExampleSource:
@@ -138,7 +134,7 @@ class ExampleSource:
         seed: np.random.SeedSequence,
         *,
         mix: Mix | None = None,
-        padding: Padding | None = None,
+        rows: Rows = _NO_ROWS,
         rank: int = 0,
         ranks: int = 1,
         threads: int | None = None,
@@ -148,7 +144,7 @@ class ExampleSource:
         self._example = example
         self._batch_size = batch_size
         self._mix = mix
-        self._padding = padding or {}
+        self._rows = rows
         self._memory = BatchMemory()
         self._own = np.arange(rank, batch_size, ranks)
         self._shuffle = Shuffle(examples, seed)
@@ -170,23 +166,23 @@ class ExampleSource:
         """Hand a batch's examples to the threads."""
         numbers = self._shuffle.rows(step * self._batch_size, self._batch_size)
         own, size = self._own, self._batch_size
-        rows = _Rows(len(own), self._padding, self._memory)
-        gathering: _Gathering = rows
+        plain = _Batch(len(own), self._rows, self._memory)
+        batch: _Gathering = plain
         places, row_of = own, {place: row for row, place in enumerate(own.tolist())}
         if self._mix is not None:
-            gathering = _MixedRows(own, size, partial(self._mixed, step), rows)
+            batch = _MixedBatch(own, size, partial(self._mixed, step), plain)
             places = np.union1d(own, (own - 1) % size)
             row_of = {place: place for place in places.tolist()}
         making = [
-            self._pool.submit(self._make, int(numbers[place]), step, place, gathering, row_of[place])
+            self._pool.submit(self._make, int(numbers[place]), step, place, batch, row_of[place])
             for place in places.tolist()
         ]
-        return gathering, making
+        return batch, making
 
-    def _make(self, number: int, step: int, place: int, rows: _Gathering, row: int) -> None:
-        rows.put(row, self._example(number, self._shuffle.augmentation(step, 1 + place)))
+    def _make(self, number: int, step: int, place: int, batch: _Gathering, row: int) -> None:
+        batch.put(row, self._example(number, self._shuffle.augmentation(step, 1 + place)))
 
-    def _mixed(self, step: int, own: HostBatch, before: HostBatch) -> HostBatch:
+    def _mixed(self, step: int, own: Parts, before: Parts) -> Parts:
         assert self._mix is not None
         return self._mix(own, before, self._shuffle.augmentation(step))
 
@@ -197,6 +193,7 @@ class EvaluationSplit:
 
     examples: int
     example: Example
+    rows: Rows = field(default_factory=dict)
 
 
 class ExampleData:
@@ -209,15 +206,15 @@ class ExampleData:
         evaluation: Mapping[Split, EvaluationSplit],
         *,
         mix: Mix | None = None,
-        padding: Padding | None = None,
+        rows: Rows = _NO_ROWS,
         threads: int | None = None,
     ) -> None:
-        """Take what makes an example of each split, what mixes a training batch, and what is padded in any."""
+        """Take what makes an example of each split; of training, what mixes and what writes them."""
         self._train_examples = train_examples
         self._train = train
         self._evaluation = evaluation
         self._mix = mix
-        self._padding = padding or {}
+        self._rows = rows
         self._threads = threads
 
     @property
@@ -239,7 +236,7 @@ class ExampleData:
             batch_size,
             seed,
             mix=self._mix,
-            padding=self._padding,
+            rows=self._rows,
             rank=rank,
             ranks=ranks,
             threads=self._threads,
@@ -253,19 +250,19 @@ class ExampleData:
         with ThreadPoolExecutor(self._threads or default_threads(), thread_name_prefix="examples") as pool:
             for start in range(0, part.examples, batch_size):
                 numbers = range(start, min(start + batch_size, part.examples))
-                rows = _Rows(len(numbers), self._padding, memory)
-                waiting.append((rows, [pool.submit(_put, part.example, n, rows, n - start) for n in numbers]))
+                batch = _Batch(len(numbers), part.rows, memory)
+                waiting.append((batch, [pool.submit(_put, part.example, n, batch, n - start) for n in numbers]))
                 if len(waiting) > _AHEAD:
                     yield _whole(*waiting.popleft())
             while waiting:
                 yield _whole(*waiting.popleft())
 
 
-def _put(example: Example, number: int, rows: _Gathering, row: int) -> None:
-    rows.put(row, example(number))
+def _put(example: Example, number: int, batch: _Gathering, row: int) -> None:
+    batch.put(row, example(number))
 
 
-def _whole(rows: _Gathering, making: Sequence[Future[None]]) -> HostBatch:
+def _whole(batch: _Gathering, making: Sequence[Future[None]]) -> HostBatch:
     for future in making:
         future.result()
-    return rows.batch
+    return batch.batch

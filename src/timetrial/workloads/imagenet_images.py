@@ -137,7 +137,7 @@ def normalised(bands: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return made
 
 
-def mixed_levels(levels: np.ndarray, before: np.ndarray, weight: np.float32, out: np.ndarray) -> np.ndarray:
+def mixed_levels(levels: np.ndarray, before: np.ndarray, weight: np.float32, out: np.ndarray) -> None:
     """Normalise what is `weight` parts of one image's levels and the rest of the other's, (3, height, width) each."""
     part = np.empty(out.shape[1:], np.float32)
     for own, other, values, scale, shift in zip(levels, before, out, _SCALE, _SHIFT, strict=True):
@@ -147,7 +147,6 @@ def mixed_levels(levels: np.ndarray, before: np.ndarray, weight: np.float32, out
         np.multiply(part, (1 - weight) * scale, out=part)
         np.add(values, part, out=values)
         np.subtract(values, shift, out=values)
-    return out
 
 
 @lru_cache(maxsize=1)

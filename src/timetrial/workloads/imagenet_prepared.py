@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import local
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,8 +11,8 @@ import numpy as np
 from timetrial.errors import UserError
 from timetrial.prepared.folder import Prepared
 from timetrial.prepared.records import Records
-from timetrial.workloads.base import SPLITS, HostBatch, Split
-from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
+from timetrial.workloads.base import SPLITS, Split
+from timetrial.workloads.example_sources import EvaluationSplit, ExampleData, Parts, Row, Rows
 from timetrial.workloads.imagenet_images import (
     RECORDS,
     bands_of,
@@ -46,57 +45,56 @@ class PreparedImages:
     mixed: bool
     eval_train: np.ndarray
     """Numbers of the training images that an evaluation's `train` split holds."""
-    rooms: local = field(default_factory=local)
-    """Of each thread, where it makes an example that is then copied; fresh memory costs as much as normalising."""
 
-    def train(self, number: int, random: np.random.Generator) -> HostBatch:
-        """Return a training example: cropped, mirrored and augmented at random, normalised unless it is to be mixed.
-
-        The thread's next example may take its memory.
-        """
+    def train(self, number: int, random: np.random.Generator) -> Parts:
+        """Return a training example: levels, uint8 (3, size, size), cropped, mirrored and augmented at random."""
         levels, label = read_record(self.records["train"].read(number))
         bands = training_image(levels, random, self.size, self.crop_area)
         if self.augment is not None:
             bands = bands_of(self.augment(image_of(bands), random))
-        if self.mixed:
-            return {"inputs": bands, "targets": self._one_hot(label)}
-        return {"inputs": normalised(bands, self._room()), "targets": label}
+        return {"inputs": bands, "targets": self._one_hot(label) if self.mixed else label}
 
-    def mix(self, batch: HostBatch, before: HostBatch, random: np.random.Generator) -> HostBatch:
-        """Mix an example with the one before it, by the weight that the step's generator draws, and normalise it.
+    def mix(self, own: Parts, before: Parts, random: np.random.Generator) -> Parts:
+        """Return an example mixed with the one before it, by the weight that the step's generator draws.
 
         Levels are mixed before they are normalised, which is the same, and spares normalising both.
         """
         weight = mixup_weight(random)
-        inputs = mixed_levels(batch["inputs"][0], before["inputs"][0], weight, self._room())
-        targets = weight * batch["targets"] + (1 - weight) * before["targets"]
-        return {"inputs": inputs[None], "targets": targets}
+        targets = weight * own["targets"] + (1 - weight) * before["targets"]
+        return {"inputs": (own["inputs"], before["inputs"], weight), "targets": targets}
 
-    def _room(self) -> np.ndarray:
-        if not hasattr(self.rooms, "room"):
-            self.rooms.room = np.empty((3, self.size, self.size), np.float32)
-        room: np.ndarray = self.rooms.room
-        return room
+    def rows(self) -> Rows:
+        """Return how images become rows of training batches: normalised there, which spares copying them."""
+        write = _write_mixed if self.mixed else _write_normalised
+        return {"inputs": Row(shape=(3, self.size, self.size), dtype=np.dtype(np.float32), write=write)}
 
     def _one_hot(self, label: np.ndarray) -> np.ndarray:
         targets = np.zeros(self.classes, np.float32)
         targets[label] = 1
         return targets
 
-    def train_evaluation(self, number: int) -> HostBatch:
+    def train_evaluation(self, number: int) -> Parts:
         """Return an example of an evaluation's `train` split."""
         levels, label = read_record(self.records["train"].read(int(self.eval_train[number])))
         return {"inputs": validation_image(levels, self.size), "targets": label}
 
-    def validation(self, number: int) -> HostBatch:
+    def validation(self, number: int) -> Parts:
         """Return an example of the validation split."""
         levels, label = read_record(self.records["validation"].read(number))
         return {"inputs": validation_image(levels, self.size), "targets": label}
 
-    def test(self, number: int) -> HostBatch:
+    def test(self, number: int) -> Parts:
         """Return an example of the test split."""
         levels, label = read_record(self.records["test"].read(number))
         return {"inputs": test_image(levels, self.size), "targets": label}
+
+
+def _write_normalised(row: np.ndarray, levels: np.ndarray) -> None:
+    normalised(levels, row)
+
+
+def _write_mixed(row: np.ndarray, mixed: tuple[np.ndarray, np.ndarray, np.float32]) -> None:
+    mixed_levels(*mixed, row)
 
 
 def prepared_images_data(
@@ -134,5 +132,10 @@ def prepared_images_data(
         "test": EvaluationSplit(examples=len(records["test"]), example=images.test),
     }
     return ExampleData(
-        len(records["train"]), images.train, examples, mix=images.mix if mixed else None, threads=threads
+        len(records["train"]),
+        images.train,
+        examples,
+        mix=images.mix if mixed else None,
+        rows=images.rows(),
+        threads=threads,
     )

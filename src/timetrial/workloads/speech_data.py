@@ -7,8 +7,8 @@ import numpy as np
 from timetrial.errors import UserError
 from timetrial.prepared.folder import Prepared
 from timetrial.prepared.records import Records
-from timetrial.workloads.base import SPLITS, HostBatch, Split
-from timetrial.workloads.example_sources import EvaluationSplit, ExampleData
+from timetrial.workloads.base import SPLITS, Split
+from timetrial.workloads.example_sources import EvaluationSplit, ExampleData, Parts, Row
 from timetrial.workloads.sentencepiece_tokenizer import SentencePieceTokens
 from timetrial.workloads.sources import fixed_subset
 from timetrial.workloads.speech_raw import decode
@@ -33,7 +33,7 @@ class Utterances:
         """Return the number of utterances."""
         return len(self._target_lengths)
 
-    def example(self, number: int) -> HostBatch:
+    def example(self, number: int) -> Parts:
         """Return an utterance as `SpeechWorkload` has it, but that its samples are int16 and not padded."""
         inputs = decode(self._records.read(number))
         return {
@@ -44,22 +44,30 @@ class Utterances:
         }
 
 
+def _pad(row: np.ndarray, sound: np.ndarray) -> None:
+    row[: len(sound)] = sound
+    row[len(sound) :] = 0
+
+
 def speech_data(prepared: Prepared, samples: int) -> ExampleData:
     """Return prepared utterances as training and evaluation data, padded to `samples`.
 
     An evaluation's `train` split is a fixed subset of `EVAL_TRAIN` utterances, or of all if there are no more.
     """
     train, validation, test = (Utterances(prepared, split) for split in SPLITS)
+    rows = {"inputs": Row(shape=(samples,), dtype=np.dtype(np.float32), write=_pad)}
     chosen = fixed_subset(len(train), EVAL_TRAIN)
     return ExampleData(
         len(train),
         lambda number, _: train.example(number),
         {
-            "train": EvaluationSplit(examples=len(chosen), example=lambda row: train.example(int(chosen[row]))),
-            "validation": EvaluationSplit(examples=len(validation), example=validation.example),
-            "test": EvaluationSplit(examples=len(test), example=test.example),
+            "train": EvaluationSplit(
+                examples=len(chosen), example=lambda row: train.example(int(chosen[row])), rows=rows
+            ),
+            "validation": EvaluationSplit(examples=len(validation), example=validation.example, rows=rows),
+            "test": EvaluationSplit(examples=len(test), example=test.example, rows=rows),
         },
-        padding={"inputs": (samples, np.dtype(np.float32))},
+        rows=rows,
     )
 
 
