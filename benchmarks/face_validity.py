@@ -1,11 +1,21 @@
 """Which published facts about training algorithms a suite shows without having been asked to.
 
-    python benchmarks/face_validity.py RUNS [--suite mini-1] [--json]
+    python benchmarks/face_validity.py RUNS [RUNS ...] [--suite mini-1] [--ruleset external] [--json]
 
-`RUNS` is a folder of records: of `timetrial targets SUITE` for the first fact, and for the others of
+`RUNS` are folders of records. Which family reaches the best value is seen from those of `timetrial targets SUITE`, and
+for momentum also from races in the ranges that suit small batches; the other facts from races with the same number of
+points for each algorithm:
 
-    timetrial run SUITE --ruleset self --submission nadamw --submission distributed_shampoo \
-        --submission schedule_free_adamw --submission lawa_queue --submission muon
+    timetrial run mini-1 --studies 1 --trials 5 --submission nadamw --submission schedule_free_adamw \
+        --submission lawa_queue --submission distributed_shampoo --runs-dir RUNS
+    timetrial run mini-1 --studies 1 --trials 5 --submission muon --workload ogbg --workload finewebedu_lm \
+        --runs-dir RUNS
+    timetrial run mini-1 --studies 1 --trials 5 --submission nesterov --workload imagenet_resnet --workload fastmri \
+        --workload ogbg --search-space docs/mini-1/momentum_search_space.json --runs-dir RUNS
+
+Two algorithms are compared by the evaluations' steps to a value that both reached: the worse of their best ones, which
+is about the target where both reached that, since trials stop there. NAdamW is the published baseline with its five
+points, which are also LAWA's: what LAWA gains on it, averaging gains.
 
 The facts are those of spec: mini_suite.md, "Face validity". For each are printed the numbers behind it and whether it
 holds; what is not on record is said.
@@ -18,14 +28,17 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastest import Trials, median_steps, read_trials
+from fastest import Trials, read_trials
+from timetrial.records.history import TrialHistory
 from timetrial.records.trial_record import TrialRecord
-from timetrial.suite import Suite, load_suite
+from timetrial.scoring.times import trial_times
+from timetrial.suite import Suite, SuiteWorkload, load_suite
 
+NADAMW = "nadamw_baseline"
 MOMENTUM = ("nesterov", "sgd_momentum")
 ADAM = ("nadamw", "adamw")
 MOMENTUM_WINS = ("imagenet_resnet", "fastmri", "ogbg")
@@ -41,29 +54,77 @@ class Fact:
     holds: bool | None
 
 
-def best_tuned(runs: Path, suite: Suite, submission: str, workload: str) -> float:
-    """Return the best validation value of the search of target setting; NaN where there is none."""
-    entry = suite.workload(workload)
+@dataclass(frozen=True)
+class Records:
+    """What was found in the folders of records."""
+
+    runs: Sequence[Path]
+    suite: Suite
+    trials: Trials
+    """Of races under one ruleset."""
+    budget_factor: float
+
+    def best_tuned(self, submission: str, workload: str) -> float:
+        """Return the best validation value of target setting's search and of races; NaN where there is none."""
+        entry = self.suite.workload(workload)
+        folders = [
+            folder
+            for runs in self.runs
+            for folder in sorted((runs / self.suite.name / "targets" / submission).glob(f"study_0/{workload}/trial_*"))
+        ]
+        searched = [
+            row[f"validation/{entry.metric}"]
+            for record in map(TrialRecord, folders)
+            if record.result is not None
+            for row in record.evaluations
+        ]
+        raced = self.best_raced(submission, workload)
+        return best([*searched, raced], entry)
+
+    def best_raced(self, submission: str, workload: str) -> float:
+        """Return the best validation value of the races; NaN where there is none."""
+        entry = self.suite.workload(workload)
+        trials = self.trials.get((submission, workload), [])
+        return best([value for trial in trials for value in trial.metrics[f"validation/{entry.metric}"]], entry)
+
+    def steps_to(self, submission: str, workload: str, value: float) -> float:
+        """Return the median over studies of the fewest steps to a validation value; infinity where that is a miss."""
+        entry = replace(self.suite.workload(workload), validation_target=value)
+        studies: dict[int, list[TrialHistory]] = {}
+        for trial in self.trials[submission, workload]:
+            studies.setdefault(trial.study, []).append(trial)
+        budget = entry.budget * self.budget_factor
+        return statistics.median(
+            min(trial_times(trial, entry, budget).steps for trial in trials) for trials in studies.values()
+        )
+
+    def against_nadamw(self, submission: str) -> dict[str, float]:
+        """Return NAdamW's steps as a multiple of a submission's, by workload, to a value that both reached."""
+        ratios = {}
+        for workload, entry in self.suite.workloads.items():
+            reached = [self.best_raced(name, workload) for name in (submission, NADAMW)]
+            if all(map(math.isfinite, reached)):
+                common = max(reached) if entry.direction == "minimize" else min(reached)
+                own, other = (self.steps_to(name, workload, common) for name in (submission, NADAMW))
+                if math.isfinite(own) and math.isfinite(other):
+                    ratios[workload] = other / own
+        return ratios
+
+
+def best(values: Sequence[float], entry: SuiteWorkload) -> float:
+    """Return the best of the finite values; NaN where there is none."""
     choose = min if entry.direction == "minimize" else max
-    folders = (runs / suite.name / "targets" / submission).glob(f"study_0/{workload}/trial_*")
-    records = [TrialRecord(folder) for folder in sorted(folders)]
-    values = [
-        row[f"validation/{entry.metric}"]
-        for record in records
-        if record.result is not None
-        for row in record.evaluations
-    ]
     return choose((value for value in values if math.isfinite(value)), default=math.nan)
 
 
-def families(runs: Path, suite: Suite) -> list[Fact]:
+def families(records: Records) -> list[Fact]:
     """Which of the four target-setting algorithms reaches the best value, workload by workload."""
     facts = []
     for winners, losers, workloads in ((MOMENTUM, ADAM, MOMENTUM_WINS), (ADAM, MOMENTUM, ADAM_WINS)):
         for workload in workloads:
-            values = {name: best_tuned(runs, suite, name, workload) for name in (*winners, *losers)}
+            values = {name: records.best_tuned(name, workload) for name in (*winners, *losers)}
             known = {name: value for name, value in values.items() if math.isfinite(value)}
-            sign = -1 if suite.workload(workload).direction == "minimize" else 1
+            sign = -1 if records.suite.workload(workload).direction == "minimize" else 1
             winner = max(known, key=lambda name: sign * known[name]) if known else None
             numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             kind = "momentum" if winners is MOMENTUM else "an Adam"
@@ -71,28 +132,14 @@ def families(runs: Path, suite: Suite) -> list[Fact]:
     return facts
 
 
-def in_steps(trials: Trials, suite: Suite, submission: str) -> dict[str, float]:
-    """Return NAdamW's steps to the target as a multiple of a submission's, on the workloads where both reached it."""
-    rules = suite.ruleset("self")
-    ratios = {}
-    for workload, entry in suite.workloads.items():
-        own, other = trials.get((submission, workload)), trials.get(("nadamw", workload))
-        if own and other:
-            steps = [median_steps(found, entry, rules) for found in (own, other)]
-            if math.isfinite(max(steps)):
-                ratios[workload] = steps[1] / steps[0]
-    return ratios
-
-
 def spelled(ratios: Mapping[str, float]) -> str:
     return ", ".join(f"{workload} {ratio:.2f}" for workload, ratio in ratios.items()) or "nothing on record"
 
 
-def against_nadamw(runs: Path, suite: Suite) -> list[Fact]:
+def others(records: Records) -> list[Fact]:
     """The facts about algorithms beside the four."""
-    trials = read_trials(runs, suite, "self")
-    shampoo, free = in_steps(trials, suite, "distributed_shampoo"), in_steps(trials, suite, "schedule_free_adamw")
-    lawa, muon = in_steps(trials, suite, "lawa_queue"), in_steps(trials, suite, "muon")
+    shampoo, free = records.against_nadamw("distributed_shampoo"), records.against_nadamw("schedule_free_adamw")
+    lawa, muon = records.against_nadamw("lawa_queue"), records.against_nadamw("muon")
     most = sum(ratio > 1.05 for ratio in shampoo.values()) > len(shampoo) / 2
     helped = sorted(free, key=lambda workload: -free[workload])[:3]
     facts = [
@@ -122,12 +169,18 @@ def against_nadamw(runs: Path, suite: Suite) -> list[Fact]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--suite", default="mini-1")
+    parser.add_argument("--ruleset", choices=("external", "self"), default="external")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     suite = load_suite(options.suite)
-    facts = [*families(options.runs, suite), *against_nadamw(options.runs, suite)]
+    trials: Trials = {}
+    for folder in options.runs:
+        for key, found in read_trials(folder, suite, options.ruleset).items():
+            trials.setdefault(key, []).extend(found)
+    records = Records(options.runs, suite, trials, suite.ruleset(options.ruleset).budget_factor)
+    facts = [*families(records), *others(records)]
     if options.json:
         rows: list[dict[str, Any]] = [asdict(fact) for fact in facts]
         print(json.dumps(rows, indent=2))

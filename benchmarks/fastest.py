@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
 from timetrial.records.history import TrialHistory
@@ -28,8 +27,3 @@ def fastest_of_studies(trials: list[TrialHistory], entry: SuiteWorkload, rules: 
     for trial in trials:
         studies.setdefault(trial.study, []).append(trial_times(trial, entry, entry.budget * rules.budget_factor))
     return [fastest(times) for times in studies.values()]
-
-
-def median_steps(trials: list[TrialHistory], entry: SuiteWorkload, rules: Ruleset) -> float:
-    """Return the median over studies of the fastest trial's steps to the target; infinity where that is a miss."""
-    return statistics.median(times.steps for times in fastest_of_studies(trials, entry, rules))

@@ -121,21 +121,21 @@ def images(folder: Path, rounds: int) -> Iterator[Speed]:
     opened = prepared(load_workload("imagenet_resnet", "tiny", data="prepared").recipe(), raw, folder)
 
     def decode() -> int:
-        for file in files[:128]:
+        for file in files:
             np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
-        return 128
+        return len(files)
 
     def decode_and_resize() -> int:
-        for file in files[:128]:
+        for file in files:
             image = Image.open(io.BytesIO(file)).convert("RGB")
             np.asarray(image.crop((60, 40, 410, 320)).resize((224, 224), Image.Resampling.BILINEAR))
-        return 128
+        return len(files)
 
     for name in ("imagenet_resnet", "imagenet_vit"):
         data = load_workload(name, "full").data_prepared(opened)
-        yield in_turns(f"{name}: training batches", batches(data, 64, 2), "decode a JPEG", decode, rounds)
+        yield in_turns(f"{name}: training batches", batches(data, 50, 4), "decode a JPEG", decode, rounds)
         yield in_turns(
-            f"{name}: training batches", batches(data, 64, 2), "decode, crop, resize", decode_and_resize, rounds
+            f"{name}: training batches", batches(data, 50, 4), "decode, crop, resize", decode_and_resize, rounds
         )
 
 

@@ -335,6 +335,7 @@ def test_a_day_too_short_or_empty(tmp_path: Path) -> None:
 def test_ranks_and_resuming_on_prepared_data(prepared: tuple[Path, dict[int, list[str]]]) -> None:
     data = prepared_data("criteo1tb", prepared[0])
     check_ranks_and_seeking(data, 24, ranks=(1, 2, 3, 4, 6, 8), steps=16)
+    check_ranks_and_seeking(data, 35, ranks=(5, 7), steps=8)
     check_resuming(data, 24)
     with pytest.raises(UserError, match="a multiple of the 5 ranks"):
         data.train_source(np.random.SeedSequence(0), 24, rank=0, ranks=5)

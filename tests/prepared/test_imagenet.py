@@ -182,6 +182,7 @@ def test_batches_are_what_the_model_takes(data: Path, workload: str) -> None:
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_ranks_and_seeking(data: Path, workload: str) -> None:
     check_ranks_and_seeking(prepared_data(workload, data), 8, ranks=(1, 2, 4, 8))
+    check_ranks_and_seeking(prepared_data(workload, data), 15, ranks=(3, 5), steps=3)
     check_ranks_and_seeking(prepared_data(workload, data), 42, ranks=(3, 6, 7, 14), steps=2)
 
 

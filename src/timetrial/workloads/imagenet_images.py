@@ -47,10 +47,10 @@ def record(label: int, data: bytes) -> bytes:
 def read_record(found: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Return the image of a record, uint8 (height, width, 3), and its class, int64 ()."""
     (label,) = _LABEL.unpack_from(found)
-    return decode(found[_LABEL.size :]), np.array(label, np.int64)
+    return decode(memoryview(found)[_LABEL.size :]), np.array(label, np.int64)
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes | memoryview) -> np.ndarray:
     """Return the levels of an image file, JPEG or PNG, in red, green and blue, uint8 (height, width, 3).
 
     simplejpeg decodes with the library that Pillow does, to the same levels, in two thirds of the time. Pillow takes

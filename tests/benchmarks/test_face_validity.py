@@ -1,0 +1,74 @@
+"""Facts are read from records: the steps to a value that both algorithms reached, the best value of all."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from timetrial.records.history import TrialHistory
+from timetrial.suite import load_suite
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def face_validity(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module("face_validity")
+    for name in ("face_validity", "fastest"):
+        sys.modules.pop(name, None)
+
+
+def history(submission: str, trial: int, values: list[float], *, study: int = 0) -> TrialHistory:
+    steps = 100 * np.arange(1, len(values) + 1)
+    return TrialHistory(
+        submission=submission,
+        study=study,
+        workload="ogbg",
+        trial=trial,
+        steps=steps,
+        times=steps / 100.0,
+        metrics={"validation/mean_average_precision": np.array(values)},
+        path=Path("trial"),
+    )
+
+
+def records(module: ModuleType, *found: TrialHistory) -> object:
+    trials: dict[tuple[str, str], list[TrialHistory]] = {}
+    for each in found:
+        trials.setdefault((each.submission, each.workload), []).append(each)
+    return module.Records([], load_suite("mini-1"), trials, 1.0)
+
+
+def test_steps_are_compared_at_the_worse_of_both_best_values(face_validity: ModuleType) -> None:
+    found = records(
+        face_validity,
+        history("muon", 1, [0.1, 0.2, 0.3]),
+        history("muon", 2, [0.15, 0.15, np.nan]),
+        history("nadamw_baseline", 1, [0.05, 0.1, 0.15, 0.2]),
+        history("nadamw_baseline", 2, [0.05, np.inf, 0.15, 0.15]),
+    )
+    assert found.against_nadamw("muon") == {"ogbg": pytest.approx(400 / 200)}
+
+
+def test_the_median_over_studies_counts(face_validity: ModuleType) -> None:
+    found = records(
+        face_validity,
+        history("muon", 1, [0.3]),
+        *(history("nadamw_baseline", 1, [*[0.1] * late, 0.3], study=late) for late in range(3)),
+    )
+    assert found.against_nadamw("muon") == {"ogbg": pytest.approx(2.0)}
+
+
+def test_what_is_not_on_record_is_not_known(face_validity: ModuleType) -> None:
+    found = records(face_validity, history("muon", 1, [np.nan]), history("nadamw_baseline", 1, [0.1]))
+    assert found.against_nadamw("muon") == {}
+    facts = [*face_validity.families(found), *face_validity.others(found)]
+    assert {fact.holds for fact in facts} == {None}
+    assert len(facts) == 13
