@@ -15,8 +15,9 @@ from commands import tree
 from toy_recipe import Toy
 
 from timetrial.errors import UserError
-from timetrial.prepared.build import Progress, prepare, size_text, verify
+from timetrial.prepared.build import prepare, size_text, verify
 from timetrial.prepared.folder import open_prepared, read_manifest
+from timetrial.prepared.workers import Progress
 from timetrial.records.lock import exclusive
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from timetrial.prepared.build import Progress as Standing
     from timetrial.prepared.recipe import Recipe
+    from timetrial.prepared.workers import Progress as Standing
 
 data = typer.Typer(name="data", no_args_is_help=True, help="Prepare real datasets, check them, see which are there.")
 
