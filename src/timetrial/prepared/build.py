@@ -49,7 +49,10 @@ def prepare(
     try:
         (folder / "parts").mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "lock"):
-            return _prepare(recipe, raw, folder, jobs, on_progress)
+            try:
+                return _prepare(recipe, raw, folder, jobs, on_progress)
+            finally:
+                shutil.rmtree(folder / "partial", ignore_errors=True)
     except OSError as error:
         raise write_error(folder, error) from error
 
@@ -94,12 +97,11 @@ def _prepare(recipe: Recipe, raw: Path, folder: Path, jobs: int, on_progress: On
 
 
 def _tidy(folder: Path, manifest: Manifest) -> None:
-    """Remove what is not of the dataset: temporary parts, and what a killed process left."""
+    """Remove parts that are not of the dataset: temporary ones, and those of other settings."""
     kept = {part.name for part in manifest.parts}
     for path in (folder / "parts").iterdir():
         if path.name not in kept:
             shutil.rmtree(path)
-    shutil.rmtree(folder / "partial", ignore_errors=True)
 
 
 def verify(folder: Path, *, jobs: int) -> list[str]:

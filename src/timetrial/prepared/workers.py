@@ -58,10 +58,13 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        processes = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
         if kind is not None:
-            for process in list((self._pool._processes or {}).values()):
+            for process in processes:
                 process.terminate()  # what they were at is half done, and is made anew
+            for process in processes:
+                process.join()
 
     def each(self, function: Callable[..., _T], calls: Iterable[tuple[object, ...]]) -> list[_T]:
         """Call the function with each of the arguments; return what it returned, in order."""
