@@ -71,4 +71,4 @@ def test_what_is_not_on_record_is_not_known(face_validity: ModuleType) -> None:
     assert found.against_nadamw("muon") == {}
     facts = [*face_validity.families(found), *face_validity.others(found)]
     assert {fact.holds for fact in facts} == {None}
-    assert len(facts) == 13
+    assert len(facts) == 16
