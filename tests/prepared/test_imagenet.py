@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import (
     check_ranks_and_seeking,
     check_resuming,
@@ -333,6 +335,20 @@ def test_crops_are_resized_to_pillow_s_levels_or_one_beside_them(width: int, hei
     assert away.max() <= 1
     assert away.mean() < 0.25
     np.testing.assert_array_equal(bands_of(image_of(found)), found)
+
+
+def test_threads_that_resize_do_not_divide_their_work_again() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    levels = np.zeros((30, 40, 3), np.uint8)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(resized_crop, levels, 16, mirrored=False).result()
+            assert pool.submit(torch.get_num_threads).result() == 1
+        resized_crop(levels, 16, mirrored=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_model_of_fewer_classes_refuses(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
