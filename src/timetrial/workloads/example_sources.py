@@ -59,18 +59,18 @@ class _Batch:
         self._rows = rows
         self._memory = memory
         self._lock = Lock()
-        self.batch: HostBatch = {}
+        self.arrays: HostBatch = {}
 
     def put(self, place: int, example: Parts) -> None:
         with self._lock:
-            if not self.batch:
-                self.batch = {name: self._empty(name, part) for name, part in example.items()}
-        assert example.keys() == self.batch.keys(), "examples of a batch have the same arrays"
+            if not self.arrays:
+                self.arrays = {name: self._empty(name, part) for name, part in example.items()}
+        assert example.keys() == self.arrays.keys(), "examples of a batch have the same arrays"
         for name, part in example.items():
             if row := self._rows.get(name):
-                row.write(self.batch[name][place], part)
+                row.write(self.arrays[name][place], part)
                 continue
-            array = self.batch[name]
+            array = self.arrays[name]
             assert np.shape(part) == array.shape[1:], f"{name}: examples of a batch have the same shape"
             array[place] = part
 
@@ -92,8 +92,8 @@ class _MixedBatch:
         self._missing = {place: {place, (place - 1) % batch_size} for place in self._row}
 
     @property
-    def batch(self) -> HostBatch:
-        return self._mixed.batch
+    def arrays(self) -> HostBatch:
+        return self._mixed.arrays
 
     def put(self, place: int, example: Parts) -> None:
         ready = []
@@ -265,4 +265,4 @@ def _put(example: Example, number: int, batch: _Gathering, row: int) -> None:
 def _whole(batch: _Gathering, making: Sequence[Future[None]]) -> HostBatch:
     for future in making:
         future.result()
-    return batch.batch
+    return batch.arrays
