@@ -159,7 +159,7 @@ def others(records: Records) -> list[Fact]:
     ahead += [(muon, "ogbg", "Muon needs 2.7 times fewer", 1.5), (muon, "finewebedu_lm", "Muon needs 17 % fewer", 1.1)]
     for ratios, workload, words, above in ahead:
         ratio = ratios.get(workload)
-        numbers = "nothing on record" if ratio is None else f"{ratio:.2f} times fewer"
+        numbers = "nothing on record" if ratio is None else f"{ratio:.2f}"
         facts.append(Fact(f"{workload}: {words} steps than NAdamW", numbers, None if ratio is None else ratio > above))
     return facts
 
