@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_files import load_golden, uniform
+from hypothesis import given
+from hypothesis import strategies as st
 
 from timetrial.workloads.imagenet_preprocessing import (
     CROP_RATIO,
@@ -15,6 +17,7 @@ from timetrial.workloads.imagenet_preprocessing import (
     RandomCrops,
     TrainingTransform,
     bicubic_transform,
+    crop_box,
     crop_boxes,
     mix,
     normalise,
@@ -92,6 +95,13 @@ def test_where_no_crop_fits_the_middle_is_taken() -> None:
     }.items():
         boxes = crop_boxes(np.random.default_rng(0), 3, height, width, (5.0, 6.0))
         assert [tuple(int(side) for side in each) for each in zip(*boxes, strict=True)] == [box] * 3
+
+
+@given(seed=st.integers(0, 2**32), height=st.integers(1, 700), width=st.integers(1, 700), least=st.floats(0.01, 2.0))
+def test_a_single_box_is_the_first_of_many(seed: int, height: int, width: int, least: float) -> None:
+    boxes = crop_boxes(np.random.default_rng(seed), 1, height, width, (least, 2 * least))
+    expected = tuple(int(side[0]) for side in boxes)
+    assert crop_box(np.random.default_rng(seed), height, width, (least, 2 * least)) == expected
 
 
 def test_a_crop_is_the_box_resized_and_maybe_flipped() -> None:

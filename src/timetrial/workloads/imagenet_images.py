@@ -17,7 +17,7 @@ import numpy as np
 
 from timetrial.errors import FileError
 from timetrial.prepared.raw import library
-from timetrial.workloads.imagenet_preprocessing import MEAN, STD, bicubic_transform, crop_boxes
+from timetrial.workloads.imagenet_preprocessing import MEAN, STD, bicubic_transform, crop_box
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -91,7 +91,7 @@ def training_image(levels: np.ndarray, random: np.random.Generator, size: int, a
     from timetrial.workloads.imagenet_crops_torch import resized_crop
 
     height, width, _ = levels.shape
-    top, left, high, wide = (int(side[0]) for side in crop_boxes(random, 1, height, width, area))
+    top, left, high, wide = crop_box(random, height, width, area)
     crop = levels[top : top + high, left : left + wide]
     return resized_crop(crop, size, mirrored=bool(random.integers(2)))
 

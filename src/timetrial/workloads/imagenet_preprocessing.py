@@ -128,6 +128,26 @@ def crop_boxes(
     return top, left, high, wide
 
 
+def crop_box(
+    random: np.random.Generator, height: int, width: int, area: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Draw top, left, height and width of the crop that `crop_boxes` would draw for a single image.
+
+    Arrays of one number each take four times as long, a few hundredths of the time that decoding an image takes.
+    """
+    narrowest, widest = CROP_RATIO
+    parts = random.uniform(*area, _ATTEMPTS).tolist()
+    logarithms = random.uniform(math.log(narrowest), math.log(widest), _ATTEMPTS).tolist()
+    down, right = random.random(2).tolist()
+    for part, logarithm in zip(parts, logarithms, strict=True):
+        pixels, ratio = height * width * part, math.exp(logarithm)
+        high, wide = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
+        if 0 < high <= height and 0 < wide <= width:
+            return int(down * (height - high + 1)), int(right * (width - wide + 1)), high, wide
+    high, wide = min(height, round(width / narrowest)), min(width, round(height * widest))
+    return (height - high) // 2, (width - wide) // 2, high, wide
+
+
 class RandomCrops:
     """Random resized crops, flips and normalisation of square images of one size, the whole batch at once.
 
