@@ -32,11 +32,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastest import Trials, read_trials
-from timetrial.records.history import TrialHistory
+from fastest import Trials, read_trials, times_of_studies
 from timetrial.records.trial_record import TrialRecord
-from timetrial.scoring.times import trial_times
-from timetrial.suite import Suite, SuiteWorkload, load_suite
+from timetrial.suite import Ruleset, Suite, SuiteWorkload, load_suite
 
 NADAMW = "nadamw_baseline"
 MOMENTUM = ("nesterov", "sgd_momentum")
@@ -61,8 +59,8 @@ class Records:
     runs: Sequence[Path]
     suite: Suite
     trials: Trials
-    """Of races under one ruleset."""
-    budget_factor: float
+    """Of races under the ruleset."""
+    rules: Ruleset
 
     def best_tuned(self, submission: str, workload: str) -> float:
         """Return the best validation value of target setting's search; NaN where there is none."""
@@ -89,13 +87,8 @@ class Records:
     def steps_to(self, submission: str, workload: str, value: float) -> float:
         """Return the median over studies of the fewest steps to a validation value; infinity where that is a miss."""
         entry = replace(self.suite.workload(workload), validation_target=value)
-        studies: dict[int, list[TrialHistory]] = {}
-        for trial in self.trials[submission, workload]:
-            studies.setdefault(trial.study, []).append(trial)
-        budget = entry.budget * self.budget_factor
-        return statistics.median(
-            min(trial_times(trial, entry, budget).steps for trial in trials) for trials in studies.values()
-        )
+        studies = times_of_studies(self.trials[submission, workload], entry, self.rules)
+        return statistics.median(min(times.steps for times in study) for study in studies)
 
     def against_nadamw(self, submission: str) -> dict[str, float]:
         """Return NAdamW's steps as a multiple of a submission's, by workload, to a value that both reached."""
@@ -122,9 +115,8 @@ def families(records: Records) -> list[Fact]:
     for winners, losers, workloads in ((MOMENTUM, ADAM, MOMENTUM_WINS), (ADAM, MOMENTUM, ADAM_WINS)):
         for workload in workloads:
             values = {name: records.best_tuned(name, workload) for name in (*winners, *losers)}
-            known = {name: value for name, value in values.items() if math.isfinite(value)}
-            sign = -1 if records.suite.workload(workload).direction == "minimize" else 1
-            winner = max(known, key=lambda name: sign * known[name]) if known else None
+            found = best(list(values.values()), records.suite.workload(workload))
+            winner = next((name for name, value in values.items() if value == found), None)
             numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             kind = "momentum" if winners is MOMENTUM else "an Adam"
             facts.append(Fact(f"{workload}: {kind} is best", numbers, None if winner is None else winner in winners))
@@ -176,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for folder in options.runs:
         for key, found in read_trials(folder, suite, options.ruleset).items():
             trials.setdefault(key, []).extend(found)
-    records = Records(options.runs, suite, trials, suite.ruleset(options.ruleset).budget_factor)
+    records = Records(options.runs, suite, trials, suite.ruleset(options.ruleset))
     facts = [*families(records), *others(records)]
     if options.json:
         rows: list[dict[str, Any]] = [asdict(fact) for fact in facts]

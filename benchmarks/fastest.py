@@ -21,9 +21,14 @@ def read_trials(runs: Path, suite: Suite, ruleset: str) -> Trials:
     return found
 
 
-def fastest_of_studies(trials: list[TrialHistory], entry: SuiteWorkload, rules: Ruleset) -> list[TrialTimes]:
-    """Return each study's fastest trial."""
+def times_of_studies(trials: list[TrialHistory], entry: SuiteWorkload, rules: Ruleset) -> list[list[TrialTimes]]:
+    """Return the times of each study's trials."""
     studies: dict[int, list[TrialTimes]] = {}
     for trial in trials:
         studies.setdefault(trial.study, []).append(trial_times(trial, entry, entry.budget * rules.budget_factor))
-    return [fastest(times) for times in studies.values()]
+    return list(studies.values())
+
+
+def fastest_of_studies(trials: list[TrialHistory], entry: SuiteWorkload, rules: Ruleset) -> list[TrialTimes]:
+    """Return each study's fastest trial."""
+    return [fastest(times) for times in times_of_studies(trials, entry, rules)]

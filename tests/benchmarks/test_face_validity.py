@@ -43,7 +43,8 @@ def records(module: ModuleType, *found: TrialHistory) -> object:
     trials: dict[tuple[str, str], list[TrialHistory]] = {}
     for each in found:
         trials.setdefault((each.submission, each.workload), []).append(each)
-    return module.Records([], load_suite("mini-1"), trials, 1.0)
+    suite = load_suite("mini-1")
+    return module.Records([], suite, trials, suite.ruleset("external"))
 
 
 def test_steps_are_compared_at_the_worse_of_both_best_values(face_validity: ModuleType) -> None:

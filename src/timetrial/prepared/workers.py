@@ -167,7 +167,6 @@ def _make(folder: Path, raw: Path, part: Part, key: str, known: Mapping[Path, _H
     """Make a part and move it to its place; `known` are raw files that have been hashed already."""
     sources = _sources(part, raw, known)
     partial = folder / "partial" / part.name
-    shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         examples = part.make(partial)
@@ -179,7 +178,6 @@ def _make(folder: Path, raw: Path, part: Part, key: str, known: Mapping[Path, _H
         partial.replace(final)
         flush_folder(final.parent)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise write_error(partial, error) from error
     return stored
 

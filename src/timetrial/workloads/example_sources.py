@@ -54,25 +54,28 @@ class _Batch:
     A thousand images of the published size are 600 MB, a tenth of a second and more for a single thread.
     """
 
-    def __init__(self, count: int, rows: Rows, memory: BatchMemory) -> None:
+    def __init__(self, count: int, rows: Rows, memory: BatchMemory, ranks: int = 1) -> None:
         self._count = count
+        self._ranks = ranks
         self._rows = rows
         self._memory = memory
         self._lock = Lock()
         self.arrays: HostBatch = {}
 
     def put(self, place: int, example: Parts) -> None:
+        """Take the example of a place in the whole batch; this rank's are every so many."""
+        row = place // self._ranks
         with self._lock:
             if not self.arrays:
                 self.arrays = {name: self._empty(name, part) for name, part in example.items()}
         assert example.keys() == self.arrays.keys(), "examples of a batch have the same arrays"
         for name, part in example.items():
-            if row := self._rows.get(name):
-                row.write(self.arrays[name][place], part)
-                continue
             array = self.arrays[name]
+            if name in self._rows:
+                self._rows[name].write(array[row], part)
+                continue
             assert np.shape(part) == array.shape[1:], f"{name}: examples of a batch have the same shape"
-            array[place] = part
+            array[row] = part
 
     def _empty(self, name: str, part: Any) -> np.ndarray:
         row = self._rows.get(name) or np.asarray(part)
@@ -83,13 +86,12 @@ class _MixedBatch:
     """A batch in the making whose examples are mixed, each as soon as it and the one before it are there."""
 
     def __init__(self, own: np.ndarray, batch_size: int, mix: Callable[[Parts, Parts], Parts], mixed: _Batch) -> None:
-        self._row = {place: row for row, place in enumerate(own.tolist())}
         self._size = batch_size
         self._mix = mix
         self._lock = Lock()
         self._mixed = mixed
         self._made: dict[int, Parts] = {}
-        self._missing = {place: {place, (place - 1) % batch_size} for place in self._row}
+        self._missing = {place: {place, (place - 1) % batch_size} for place in own.tolist()}
 
     @property
     def arrays(self) -> HostBatch:
@@ -108,7 +110,7 @@ class _MixedBatch:
                 if not {made, (made + 1) % self._size} & self._missing.keys():
                     del self._made[made]
         for needing, own, before in ready:
-            self._mixed.put(self._row[needing], self._mix(own, before))
+            self._mixed.put(needing, self._mix(own, before))
 
 
 def default_threads() -> int:
@@ -147,6 +149,7 @@ class ExampleSource:
         self._rows = rows
         self._memory = BatchMemory()
         self._own = np.arange(rank, batch_size, ranks)
+        self._ranks = ranks
         self._shuffle = Shuffle(examples, seed)
         self._pool = ThreadPoolExecutor(threads or default_threads(), thread_name_prefix="examples")
         self._ahead: dict[int, tuple[_Gathering, list[Future[None]]]] = {}
@@ -166,21 +169,17 @@ class ExampleSource:
         """Hand a batch's examples to the threads."""
         numbers = self._shuffle.rows(step * self._batch_size, self._batch_size)
         own, size = self._own, self._batch_size
-        plain = _Batch(len(own), self._rows, self._memory)
+        plain = _Batch(len(own), self._rows, self._memory, self._ranks)
         batch: _Gathering = plain
-        places, row_of = own, {place: row for row, place in enumerate(own.tolist())}
+        places = own
         if self._mix is not None:
             batch = _MixedBatch(own, size, partial(self._mixed, step), plain)
             places = np.union1d(own, (own - 1) % size)
-            row_of = {place: place for place in places.tolist()}
-        making = [
-            self._pool.submit(self._make, int(numbers[place]), step, place, batch, row_of[place])
-            for place in places.tolist()
-        ]
+        making = [self._pool.submit(self._make, int(numbers[place]), step, place, batch) for place in places.tolist()]
         return batch, making
 
-    def _make(self, number: int, step: int, place: int, batch: _Gathering, row: int) -> None:
-        batch.put(row, self._example(number, self._shuffle.augmentation(step, 1 + place)))
+    def _make(self, number: int, step: int, place: int, batch: _Gathering) -> None:
+        batch.put(place, self._example(number, self._shuffle.augmentation(step, 1 + place)))
 
     def _mixed(self, step: int, own: Parts, before: Parts) -> Parts:
         assert self._mix is not None
@@ -258,8 +257,8 @@ class ExampleData:
                 yield _whole(*waiting.popleft())
 
 
-def _put(example: Example, number: int, batch: _Gathering, row: int) -> None:
-    batch.put(row, example(number))
+def _put(example: Example, number: int, batch: _Gathering, place: int) -> None:
+    batch.put(place, example(number))
 
 
 def _whole(batch: _Gathering, making: Sequence[Future[None]]) -> HostBatch:

@@ -29,7 +29,6 @@ RECORDS = "images.array_record"
 
 _LABEL = struct.Struct("<H")
 
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 """Markers of a JPEG file (ITU-T T.81, table B.1); neither can stand in the compressed data behind them."""
 

@@ -119,7 +119,7 @@ def crop_boxes(
     fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
     chosen = fits.argmax(axis=0), np.arange(count)
     found = fits[chosen]
-    tallest, broadest = min(height, round(width / narrowest)), min(width, round(height * widest))
+    tallest, broadest = _largest_crop(height, width)
     high = np.where(found, heights[chosen], tallest)
     wide = np.where(found, widths[chosen], broadest)
     down, right = random.random((2, count))
@@ -144,8 +144,14 @@ def crop_box(
         high, wide = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
         if 0 < high <= height and 0 < wide <= width:
             return int(down * (height - high + 1)), int(right * (width - wide + 1)), high, wide
-    high, wide = min(height, round(width / narrowest)), min(width, round(height * widest))
+    high, wide = _largest_crop(height, width)
     return (height - high) // 2, (width - wide) // 2, high, wide
+
+
+def _largest_crop(height: int, width: int) -> tuple[int, int]:
+    """Return as much of an image's height and width as the ratios of crops allow."""
+    narrowest, widest = CROP_RATIO
+    return min(height, round(width / narrowest)), min(width, round(height * widest))
 
 
 class RandomCrops:
