@@ -44,7 +44,7 @@ from timetrial.workloads.imagenet_preprocessing import (
     bicubic_transform,
     crop_boxes,
     mix,
-    mixup_weight,
+    mixup_weights,
     normalise,
     resize_weights,
     validation_transform,
@@ -228,13 +228,13 @@ def test_vit_batches_are_mixed_with_the_image_before(data: Path) -> None:
     plain = [
         loaded._train(int(row), shuffle.augmentation(3, 1 + place)) for place, row in enumerate(shuffle.rows(24, 8))
     ]
-    weight = mixup_weight(shuffle.augmentation(3))
+    (weight,) = mixup_weights(shuffle.augmentation(3), 1)
     normal = {
         "inputs": normalise(np.stack([example["inputs"] for example in plain])),
         "targets": np.stack([example["targets"] for example in plain]),
     }
     for name, rows in normal.items():
-        mix(rows, weight, np.empty_like(rows))
+        mix(rows, weight)
         np.testing.assert_allclose(batch[name], rows, atol=2e-6)
         assert batch[name].dtype == np.float32
     assert batch["targets"].max(axis=1).min() < 1, "some are of two classes"

@@ -14,7 +14,8 @@ from timetrial.suite import load_suite
 from timetrial.trial.stream import to_device
 from timetrial.workloads.base import HostBatch, Workload
 from timetrial.workloads.generated import fingerprint
-from timetrial.workloads.imagenet import DATASETS, EVAL_TRAIN
+from timetrial.workloads.imagenet import DATASETS
+from timetrial.workloads.imagenet_generated import EVAL_TRAIN
 from timetrial.workloads.imagenet_generator import MINI, TINY, _classes, generate
 from timetrial.workloads.imagenet_preprocessing import validation_transform
 from timetrial.workloads.imagenet_resnet.workload import ImagenetResnet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from golden_files import load_golden, uniform
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timetrial.workloads.imagenet_generated import ImageSource
 from timetrial.workloads.imagenet_preprocessing import (
     CROP_RATIO,
     MEAN,
     STD,
     RandomCrops,
-    TrainingTransform,
     bicubic_transform,
     crop_box,
     crop_boxes,
@@ -105,26 +106,27 @@ def test_a_single_box_is_the_first_of_many(seed: int, height: int, width: int, l
 
 
 def test_a_crop_is_the_box_resized_and_maybe_flipped() -> None:
-    images = np.random.default_rng(1).integers(0, 256, (40, 3, 9, 9), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (50, 3, 9, 9), dtype=np.uint8)
+    which = np.random.default_rng(2).permutation(50)[:40]
     crops = RandomCrops(9, 6, (0.3, 1.0))
-    found = levels_of(crops(images, np.random.default_rng(5)))
+    found = levels_of(crops(normalise(images), which, crops.draw(np.random.default_rng(5), 40)))
     replay = np.random.default_rng(5)
     boxes = crop_boxes(replay, 40, 9, 9, (0.3, 1.0))
     flips = replay.integers(0, 2, 40)
     assert 0 < flips.sum() < 40
-    for image, made, top, left, high, wide, flip in zip(images, found, *boxes, flips, strict=True):
+    for image, made, top, left, high, wide, flip in zip(images[which], found, *boxes, flips, strict=True):
         box = image[:, top : top + high, left : left + wide].astype(np.float64)
         expected = resize_weights(high, 6) @ box @ resize_weights(wide, 6).T
         np.testing.assert_allclose(made, expected[..., ::-1] if flip else expected, atol=1e-3)
 
 
-def test_a_batch_is_fresh_memory() -> None:
-    crops = RandomCrops(9, 6, (0.3, 1.0))
-    images = np.random.default_rng(1).integers(0, 256, (4, 3, 9, 9), dtype=np.uint8)
-    first = crops(images, np.random.default_rng(0))
+def test_a_batch_that_is_held_is_not_written_to() -> None:
+    crops, random = RandomCrops(36, 32, (0.3, 1.0)), np.random.default_rng(0)
+    images = random.standard_normal((8, 3, 36, 36), dtype=np.float32)
+    first = crops(images, np.arange(8), crops.draw(random, 8))
     kept = first.copy()
-    crops(images[::-1], np.random.default_rng(1))
-    crops(images[:2], np.random.default_rng(2))
+    for _ in range(3):
+        crops(images, np.arange(8), crops.draw(random, 8))
     np.testing.assert_array_equal(first, kept)
 
 
@@ -133,21 +135,49 @@ def test_normalise_by_hand() -> None:
     np.testing.assert_allclose(normalise(grey).ravel(), (1 - MEAN) / STD, rtol=1e-6)
 
 
-def test_mixup_mixes_each_row_with_the_one_before() -> None:
+def test_mixup_by_hand() -> None:
     values = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 5.0]], np.float32)
-    mix(values, np.float32(0.75), np.empty_like(values))
+    mix(values, np.float32(0.75))
     np.testing.assert_allclose(values, [[1.5, 1.25], [0.25, 0.75], [2.25, 4.0]])
 
 
+@given(count=st.integers(1, 70))
+def test_mixup_mixes_each_row_with_the_one_before(count: int) -> None:
+    rows = np.random.default_rng(count).random((count, 5), dtype=np.float32)
+    values = rows.copy()
+    mix(values, np.float32(0.75))
+    np.testing.assert_allclose(values, 0.75 * rows + 0.25 * np.roll(rows, 1, axis=0), rtol=1e-6)
+
+
+def black_and_white(batch_size: int, **options: Any) -> ImageSource:
+    images = normalise(np.repeat(np.array([0, 255], np.uint8), 3 * 36).reshape(2, 3, 6, 6))
+    train = {"inputs": images, "targets": np.array([0, 1])}
+    return ImageSource(train, batch_size, np.random.SeedSequence(3), RandomCrops(6, 4, (0.5, 1.0)), **options)
+
+
 def test_images_and_targets_are_mixed_alike() -> None:
-    images = np.repeat(np.array([0, 255], np.uint8), 3 * 36).reshape(2, 3, 6, 6)
-    transform = TrainingTransform(RandomCrops(6, 4, (0.5, 1.0)), mixup_classes=2)
+    source = black_and_white(2, mixup_classes=2)
     weights = []
-    for seed in range(200):
-        batch = transform({"inputs": images, "targets": np.array([0, 1], np.uint8)}, np.random.default_rng(seed))
+    for step in range(200):
+        batch = source.batch(step)
         brightness = levels_of(batch["inputs"]).mean(axis=(1, 2, 3)) / 255
         np.testing.assert_allclose(batch["targets"], np.stack([1 - brightness, brightness], axis=1), atol=1e-4)
         weights.append(float(batch["targets"][0, 0]))
     # Beta(0.2, 0.2) has mean 1/2 and variance 1/5.6.
     assert np.mean(weights) == pytest.approx(0.5, abs=0.09)
     assert np.var(weights) == pytest.approx(1 / 5.6, abs=0.03)
+
+
+def test_without_mixup_targets_are_class_numbers() -> None:
+    batch = black_and_white(2).batch(0)
+    assert batch["targets"].dtype == np.int64
+    np.testing.assert_allclose(levels_of(batch["inputs"])[:, 0, 0, 0] / 255, batch["targets"], atol=1e-4)
+
+
+@given(steps=st.lists(st.integers(0, 200), min_size=1, max_size=4))
+def test_any_step_of_images_can_be_had_at_any_time(steps: list[int]) -> None:
+    jumping, in_order = black_and_white(2, mixup_classes=2), black_and_white(2, mixup_classes=2)
+    expected = [in_order.batch(step) for step in range(max(steps) + 1)]
+    for step in steps:
+        for name, array in jumping.batch(step).items():
+            assert array.tobytes() == expected[step][name].tobytes()

@@ -7,23 +7,16 @@ from functools import partial
 import numpy as np
 
 from timetrial.api import LossType
-from timetrial.workloads.base import Config, HostBatch, Split, Workload
+from timetrial.workloads.base import Config, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.imagenet_generator import MINI, TINY, generate
 from timetrial.workloads.imagenet_preprocessing import (
-    RandomCrops,
-    TrainingTransform,
-    bicubic_transform,
+    CHANNELS,
     mix,
-    mixup_weight,
-    validation_transform,
+    mixup_weights,
 )
 from timetrial.workloads.imagenet_recipe import ImagenetRecipe
-from timetrial.workloads.sources import ArrayData
-
-CHANNELS = 3
-"""Red, green, blue."""
 
 DATASETS = {
     "mini": Generated(
@@ -39,9 +32,6 @@ DATASETS = {
 }
 """Shared by the workloads, so that the cache holds each once."""
 
-EVAL_TRAIN = 100
-"""An evaluation's `train` split is the first 100 training images."""
-
 
 class ImagenetWorkload(Workload[Config]):
     """A workload on ImageNet, generated or prepared; both are shared, so that they are kept once."""
@@ -52,26 +42,6 @@ class ImagenetWorkload(Workload[Config]):
     def recipe(self) -> ImagenetRecipe:
         """Return how ImageNet is prepared."""
         return ImagenetRecipe(published=self.preset == "full")
-
-
-def images_data(
-    arrays: HostBatch, *, image_size: int, crop_area: tuple[float, float], mixup_classes: int | None = None
-) -> ArrayData:
-    """Return generated images, cropped and flipped for training, and mixed where `mixup_classes` says of how many.
-
-    What evaluations see is made once and kept: 12 kB an image of `mini`.
-    """
-    train = {"inputs": arrays["train_inputs"], "targets": arrays["train_targets"]}
-    crops = RandomCrops(train["inputs"].shape[-1], image_size, crop_area)
-    evaluated: dict[Split, tuple[np.ndarray, np.ndarray]] = {
-        "train": (validation_transform(train["inputs"][:EVAL_TRAIN], image_size), train["targets"][:EVAL_TRAIN]),
-        "validation": (validation_transform(arrays["validation_inputs"], image_size), arrays["validation_targets"]),
-        "test": (bicubic_transform(arrays["test_inputs"], image_size), arrays["test_targets"]),
-    }
-    evaluation: dict[Split, HostBatch] = {
-        split: {"inputs": inputs, "targets": targets.astype(np.int64)} for split, (inputs, targets) in evaluated.items()
-    }
-    return ArrayData(train, evaluation, augment=TrainingTransform(crops, mixup_classes=mixup_classes))
 
 
 def image_fields(*, classes: int, multiple_of: int = 1) -> Fields:
@@ -103,7 +73,7 @@ def random_mixed_images(random: np.random.Generator, batch_size: int, *, image_s
     """
     batch = random_images(random, batch_size, image_size=image_size, classes=classes)
     mixed = {"inputs": batch["inputs"], "targets": np.eye(classes, dtype=np.float32)[batch["targets"]]}
-    weight = mixup_weight(random)
+    (weight,) = mixup_weights(random, 1)
     for values in mixed.values():
-        mix(values, weight, np.empty_like(values))
+        mix(values, weight)
     return mixed

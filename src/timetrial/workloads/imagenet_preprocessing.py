@@ -9,11 +9,14 @@ axis, whose rows are the weights with which old pixels make a new one. What is l
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from timetrial.workloads.base import HostBatch
+from timetrial.workloads.batch_memory import BatchMemory
+
+CHANNELS = 3
+"""Red, green, blue."""
 
 MEAN = np.array([0.485, 0.456, 0.406])
 """Of red, green and blue, where 1 is the largest level (spec: workloads/imagenet_resnet.md, 1)."""
@@ -25,6 +28,8 @@ _ATTEMPTS = 10
 """So often a crop is drawn until one fits in the image."""
 _MIXUP = 0.2
 """Both parameters of the Beta distribution of mixup's weight."""
+_AT_ONCE = 16
+"""Images that are worked on at once: what 64 of `mini` need is more than a core's fast memory holds."""
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
@@ -154,11 +159,18 @@ def _largest_crop(height: int, width: int) -> tuple[int, int]:
     return min(height, round(width / narrowest)), min(width, round(height * widest))
 
 
-class RandomCrops:
-    """Random resized crops, flips and normalisation of square images of one size, the whole batch at once.
+class Crops(NamedTuple):
+    """Crops that were drawn: which weights of `RandomCrops` make their rows and their columns, int64 (n,) each."""
 
-    The weights of all stretches that a crop can have are made beforehand, 9 MB for images of 36 pixels, and so are
-    the buffers: fresh memory costs a step of `mini` three times the arithmetic. Differs from Pillow, which rounds
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+class RandomCrops:
+    """Random resized crops and flips of square images of one size, many at once.
+
+    Images are normalised already: weights sum to 1, so that resizing after it comes to the same. The weights of all
+    stretches that a crop can have are made beforehand, 9 MB for images of 36 pixels. Differs from Pillow, which rounds
     levels after each axis, by at most one level.
     """
 
@@ -173,65 +185,51 @@ class RandomCrops:
         self._rows = weights
         # Laid out as the product wants them, which takes a sixth less time than transposing on the fly.
         self._columns = np.concatenate([weights, weights[:, ::-1]]).transpose(0, 2, 1).copy()
-        self._scale = (1 / (255 * STD))[:, None, None].astype(np.float32)
-        self._shift = (MEAN / STD)[:, None, None].astype(np.float32)
-        self._buffers: tuple[np.ndarray, ...] = ()
+        # Fresh memory would cost a step of `mini` three times the arithmetic.
+        shapes = [(CHANNELS, pixels, pixels), (size, pixels), (pixels, size), (CHANNELS * pixels, size)]
+        self._room = [np.empty((_AT_ONCE, *shape), np.float32) for shape in shapes]
+        self._memory = BatchMemory()
 
-    def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Return crops of the images, uint8 (n, 3, pixels, pixels), as float32 (n, 3, size, size)."""
-        count, size, pixels = len(images), self._size, self._pixels
-        top, left, high, wide = crop_boxes(random, count, pixels, pixels, self._area)
-        flipped = random.integers(0, 2, count)
-        levels, rows, columns, narrowed, made = self._room(count)
-        np.take(self._rows, self._first[high - 1] + top, axis=0, out=rows, mode="clip")
-        mirrored = flipped * len(self._rows)
-        np.take(self._columns, self._first[wide - 1] + left + mirrored, axis=0, out=columns, mode="clip")
-        np.copyto(levels, images.reshape(levels.shape))
-        np.matmul(levels, columns, out=narrowed)
-        np.matmul(rows[:, None], narrowed.reshape(count, 3, pixels, size), out=made)
-        made *= self._scale
-        return made - self._shift
+    def draw(self, random: np.random.Generator, count: int) -> Crops:
+        """Draw crops of `count` images, half of them mirrored."""
+        top, left, high, wide = crop_boxes(random, count, self._pixels, self._pixels, self._area)
+        mirrored = len(self._rows) * random.integers(0, 2, count)
+        return Crops(self._first[high - 1] + top, self._first[wide - 1] + left + mirrored)
 
-    def _room(self, count: int) -> tuple[np.ndarray, ...]:
-        """Return buffers for a batch of `count` images, those of the last one if they fit."""
-        if not self._buffers or len(self._buffers[0]) != count:
-            pixels, size = self._pixels, self._size
-            shapes = [(3 * pixels, pixels), (size, pixels), (pixels, size), (3 * pixels, size), (3, size, size)]
-            self._buffers = tuple(np.empty((count, *shape), np.float32) for shape in shapes)
-        return self._buffers
+    def __call__(self, images: np.ndarray, which: np.ndarray, crops: Crops) -> np.ndarray:
+        """Return crops of the images of numbers `which`, a crop each, as float32 (n, 3, size, size).
 
-
-class TrainingTransform:
-    """Makes a training batch of stored images: crops and flips, and mixup where asked."""
-
-    def __init__(self, crops: RandomCrops, *, mixup_classes: int | None = None) -> None:
-        """Crop with `crops`; with `mixup_classes`, mix examples and give targets as float32 (n, mixup_classes)."""
-        self._crops = crops
-        self._identity = None if mixup_classes is None else np.eye(mixup_classes, dtype=np.float32)
-        self._part = np.empty(0, np.float32)
-
-    def __call__(self, batch: HostBatch, random: np.random.Generator) -> HostBatch:
-        """Return `inputs`, float32 (n, 3, size, size), and `targets`, class numbers or what mixup makes of them."""
-        inputs = self._crops(batch["inputs"], random)
-        if self._identity is None:
-            return {"inputs": inputs, "targets": batch["targets"].astype(np.int64)}
-        targets = self._identity[batch["targets"]]
-        if self._part.shape != inputs.shape:
-            self._part = np.empty_like(inputs)
-        weight = mixup_weight(random)
-        mix(inputs, weight, self._part)
-        mix(targets, weight, np.empty_like(targets))
-        return {"inputs": inputs, "targets": targets}
+        `images` are float32 (any number, 3, pixels, pixels), as `normalise` returns them.
+        """
+        pixels, size = self._pixels, self._size
+        made = self._memory.empty((len(which), CHANNELS, size, size), np.dtype(np.float32))
+        for start in range(0, len(which), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            levels, rows, columns, narrowed = (room[: len(which[part])] for room in self._room)
+            np.take(images, which[part], axis=0, out=levels, mode="clip")
+            np.take(self._rows, crops.rows[part], axis=0, out=rows, mode="clip")
+            np.take(self._columns, crops.columns[part], axis=0, out=columns, mode="clip")
+            np.matmul(levels.reshape(-1, CHANNELS * pixels, pixels), columns, out=narrowed)
+            np.matmul(rows[:, None], narrowed.reshape(-1, CHANNELS, pixels, size), out=made[part])
+        return made
 
 
-def mixup_weight(random: np.random.Generator) -> np.float32:
-    """Draw the weight of a batch: Beta(0.2, 0.2) (Zhang et al. 2018, "mixup"; spec: workloads/imagenet_vit.md, 1)."""
-    return np.float32(random.beta(_MIXUP, _MIXUP))
+def mixup_weights(random: np.random.Generator, count: int) -> np.ndarray:
+    """Draw the weights of batches, float32: Beta(0.2, 0.2).
+
+    Source: Zhang et al. 2018, "mixup"; spec: workloads/imagenet_vit.md, 1.
+    """
+    return random.beta(_MIXUP, _MIXUP, count).astype(np.float32)
 
 
-def mix(values: np.ndarray, weight: np.float32, part: np.ndarray) -> None:
-    """Mix each row in place with the one before it, the first with the last; `part` is room for as many values."""
-    np.multiply(values, np.float32(1) - weight, out=part)
-    values *= weight
-    values[1:] += part[:-1]
-    values[0] += part[-1]
+def mix(values: np.ndarray, weight: np.float32) -> None:
+    """Mix each row in place with the one before it, the first with the last."""
+    rest = np.float32(1) - weight
+    before = rest * values[-1]
+    for start in range(0, len(values), _AT_ONCE):
+        own = values[start : start + _AT_ONCE]
+        part = rest * own
+        own *= weight
+        own[0] += before
+        own[1:] += part[:-1]
+        before = part[-1]

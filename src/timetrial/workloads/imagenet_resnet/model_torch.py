@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from timetrial.workloads.classifier_torch import ClassifierTorch
-from timetrial.workloads.imagenet import CHANNELS
+from timetrial.workloads.imagenet_preprocessing import CHANNELS
 from timetrial.workloads.layers.activations import activation
 from timetrial.workloads.layers.convolutions import convolution
 from timetrial.workloads.layers.residual import classifier, shortcut

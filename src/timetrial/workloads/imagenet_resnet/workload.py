@@ -10,7 +10,8 @@ import numpy as np
 from timetrial.prepared.folder import Prepared
 from timetrial.workloads.base import Data, HostBatch
 from timetrial.workloads.batches import Fields
-from timetrial.workloads.imagenet import ImagenetWorkload, image_fields, images_data, random_images
+from timetrial.workloads.imagenet import ImagenetWorkload, image_fields, random_images
+from timetrial.workloads.imagenet_generated import images_data
 from timetrial.workloads.imagenet_prepared import prepared_images_data
 
 if TYPE_CHECKING:

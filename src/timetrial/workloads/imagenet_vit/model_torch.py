@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timetrial.workloads.classifier_torch import ClassifierTorch
-from timetrial.workloads.imagenet import CHANNELS
+from timetrial.workloads.imagenet_preprocessing import CHANNELS
 from timetrial.workloads.imagenet_vit.layers_torch import AttentionPooling, Block, layer_norm
 from timetrial.workloads.layers.initializers import lecun_truncated_
 from timetrial.workloads.layers.mode import set_mode
