@@ -17,6 +17,12 @@ Two algorithms are compared by the evaluations' steps to a value that both reach
 is about the target where both reached that, since trials stop there. NAdamW is the published baseline with its five
 points, which are also LAWA's: what LAWA gains on it, averaging gains.
 
+Last comes what a suite is for: the submissions to the public benchmark's first leaderboard that are on record, their
+ranking by score here, and Kendall's tau of it and the published one, by seconds and by steps. Only workloads that all
+of them ran on are scored.
+
+Records of a workload that the suite has changed since, another step hint or budget, are left out.
+
 The facts are those of spec: mini_suite.md, "Face validity". For each are printed the numbers behind it and whether it
 holds; what is not on record is said.
 """
@@ -27,13 +33,18 @@ import argparse
 import json
 import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import kendalltau
+
 from fastest import Trials, read_trials, times_of_studies
+from timetrial.records.history import TrialHistory
 from timetrial.records.trial_record import TrialRecord
+from timetrial.scoring.score import score_histories
 from timetrial.suite import Ruleset, Suite, SuiteWorkload, load_suite
 
 NADAMW = "nadamw_baseline"
@@ -41,6 +52,22 @@ MOMENTUM = ("nesterov", "sgd_momentum")
 ADAM = ("nadamw", "adamw")
 MOMENTUM_WINS = ("imagenet_resnet", "fastmri", "ogbg")
 ADAM_WINS = ("criteo1tb", "imagenet_vit", "librispeech_deepspeech", "librispeech_conformer", "wmt")
+PUBLISHED = {
+    "distributed_shampoo": 0.7784,
+    "schedule_free_adamw": 0.7077,
+    "generalized_adam": 0.6383,
+    "cyclic_nadamw": 0.6301,
+    "nadamp": 0.5909,
+    "nadamw_baseline": 0.5707,
+    "amos": 0.4918,
+    "caspr": 0.4722,
+    "lawa_queue": 0.3699,
+    "lawa_ema": 0.3384,
+    "schedule_free_prodigy": 0.0,
+}
+"""Scores of AlgoPerf v0.5, external tuning (spec: algorithms/EVIDENCE.md)."""
+AGREEMENT = 0.75
+"""Kendall's tau of the public three-workload qualification set: the mark to beat (spec: mini_suite.md)."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +183,35 @@ def others(records: Records) -> list[Fact]:
     return facts
 
 
+def agreement(records: Records) -> list[Fact]:
+    """Whether the submissions of the public leaderboard rank as they do there."""
+    fact = f"public submissions rank as at full size (Kendall's tau at least {AGREEMENT})"
+    found = [name for name in PUBLISHED if any(submission == name for submission, _ in records.trials)]
+    shared = [name for name in records.suite.workloads if all((each, name) in records.trials for each in found)]
+    if len(found) < 3 or not shared:
+        return [Fact(fact, "nothing on record", None)]
+    trials = [trial for each in found for name in shared for trial in records.trials[each, name]]
+    report = score_histories(
+        trials,
+        records.suite,
+        workloads=shared,
+        studies=len({trial.study for trial in trials}),
+        trials=max(trial.trial for trial in trials),
+        resamples=0,
+    )
+    published = [PUBLISHED[name] for name in report.submissions]
+    by_time, by_steps = (kendalltau(published, scores).statistic for scores in (report.scores, report.scores_by_steps))
+    order = " > ".join(report.submissions[place] for place in report.order)
+    numbers = f"{by_time:.2f} by time, {by_steps:.2f} by steps: {order}, on {', '.join(shared)}"
+    return [Fact(fact, numbers, bool(by_time >= AGREEMENT))]
+
+
+def of_the_suite_as_it_is(trial: TrialHistory, suite: Suite) -> bool:
+    """Return whether a trial had the step hint and the budget that its workload has in the suite today."""
+    plan, entry = TrialRecord(trial.path).plan, suite.workload(trial.workload)
+    return plan is not None and (plan.workload.step_hint, plan.workload.budget) == (entry.step_hint, entry.budget)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
@@ -167,9 +223,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trials: Trials = {}
     for folder in options.runs:
         for key, found in read_trials(folder, suite, options.ruleset).items():
-            trials.setdefault(key, []).extend(found)
+            current = [trial for trial in found if of_the_suite_as_it_is(trial, suite)]
+            if len(current) < len(found):
+                print(f"{folder}: {' on '.join(key)}: {len(found) - len(current)} trials left out", file=sys.stderr)
+            if current:
+                trials.setdefault(key, []).extend(current)
     records = Records(options.runs, suite, trials, suite.ruleset(options.ruleset))
-    facts = [*families(records), *others(records)]
+    facts = [*families(records), *others(records), *agreement(records)]
     if options.json:
         rows: list[dict[str, Any]] = [asdict(fact) for fact in facts]
         print(json.dumps(rows, indent=2))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from timetrial.algorithms.registry import identify
 from timetrial.records.history import TrialHistory
+from timetrial.records.plan import TrialPlan
+from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import load_suite
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -70,6 +74,43 @@ def test_the_median_over_studies_counts(face_validity: ModuleType) -> None:
 def test_what_is_not_on_record_is_not_known(face_validity: ModuleType) -> None:
     found = records(face_validity, history("muon", 1, [np.nan]), history("nadamw_baseline", 1, [0.1]))
     assert found.against_nadamw("muon") == {}
-    facts = [*face_validity.families(found), *face_validity.others(found)]
+    facts = [*face_validity.families(found), *face_validity.others(found), *face_validity.agreement(found)]
     assert {fact.holds for fact in facts} == {None}
-    assert len(facts) == 16
+    assert len(facts) == 17
+
+
+def test_public_submissions_are_ranked_by_when_they_reach_the_target(face_validity: ModuleType) -> None:
+    """Of three, one pair stands as published: tau is (1 - 2) / 3."""
+    target = load_suite("mini-1").workload("ogbg").validation_target
+    found = records(
+        face_validity,
+        history("distributed_shampoo", 1, [0.1, 0.1, 0.1, target]),
+        history("nadamw_baseline", 1, [0.1, target]),
+        history("lawa_queue", 1, [0.1, 0.1, target]),
+        history("adamw", 1, [target]),
+    )
+    (fact,) = face_validity.agreement(found)
+    assert fact.numbers.startswith("-0.33 by time, -0.33 by steps: nadamw_baseline > lawa_queue > distributed_shampoo")
+    assert fact.holds is False
+
+
+def test_records_of_the_suite_as_it_was_are_known(face_validity: ModuleType, tmp_path: Path) -> None:
+    suite = load_suite("mini-1")
+    entry = suite.workload("ogbg")
+    for folder, step_hint in (("now", entry.step_hint), ("before", entry.step_hint // 2)):
+        plan = TrialPlan(
+            suite=suite.name,
+            workload=replace(entry, step_hint=step_hint),
+            protocol=suite.protocol,
+            submission=identify("adamw"),
+            ruleset="external",
+            study=0,
+            trial=1,
+            hyperparameters={},
+            seed=0,
+            budget=entry.budget,
+        )
+        TrialRecord(tmp_path / folder).begin(plan, {})
+    found = {name: replace(history("adamw", 1, [0.1]), path=tmp_path / name) for name in ("now", "before", "none")}
+    current = {name: face_validity.of_the_suite_as_it_is(trial, suite) for name, trial in found.items()}
+    assert current == {"now": True, "before": False, "none": False}
