@@ -250,4 +250,4 @@ def test_counting_stays_above_the_target(mini: HostBatch) -> None:
     model = CountModel(train[: -512 * 129], LEXICON.vocabulary)
     validation = cut(mini["validation"].astype(np.int64), 128)
     found = {name: model.perplexity(columns, weighing, validation) for name, columns in COUNT_MODELS.items()}
-    assert min(found.values()) > 1.05 * target, found
+    assert min(found.values()) > 1.2 * target, found

@@ -170,7 +170,7 @@ def test_no_shortcut(mini: HostBatch) -> None:
     }
     suite = load_suite("mini-1")
     lowest = min(suite.workload(name).validation_target for name in ("imagenet_resnet", "imagenet_vit"))
-    assert max(reached.values()) < lowest - 0.04, f"{reached}, lowest target {lowest}"
+    assert max(reached.values()) < lowest - 0.1, f"{reached}, lowest target {lowest}"
     print(reached)
 
 

@@ -98,13 +98,13 @@ def test_what_numbers_give_away_by_hand():
 def test_rates_of_labels(molecules):
     truth = answers(pcg(0), molecules, 6, rarest=0.05)
     rates = truth.mean(axis=0)
-    np.testing.assert_allclose(rates, 0.2 * 0.25 ** (np.arange(6) / 5), rtol=0.16)
+    np.testing.assert_allclose(rates, 0.15 * (1 / 3) ** (np.arange(6) / 5), rtol=0.16)
     labels = observed(pcg(0), np.repeat(truth, 50, axis=0))
     assert abs((labels == MISSING).mean() - 0.6) < 0.01
     seen = np.ma.array(labels, mask=labels == MISSING)
     np.testing.assert_allclose(seen.mean(axis=0), rates, rtol=0.1)
     share_kept = np.ma.array(labels, mask=(labels == MISSING) | ~np.repeat(truth, 50, axis=0)).mean()
-    assert abs(share_kept - 0.95) < 0.01
+    assert abs(share_kept - 0.75) < 0.01
 
 
 def test_questions_ask_about_more_than_numbers(molecules):
@@ -286,7 +286,7 @@ def test_counted_atoms_and_bonds_stay_below_the_target():
         seen = labels[validation]
         best = max(best, float(np.nanmean(average_precisions(scores, (seen == 1).astype(float), seen != MISSING))))
     target = load_suite("mini-1").workloads["ogbg"].validation_target
-    assert best < target - 0.04, f"bags of atoms and bonds reach {best:.3f}, the target is {target}"
+    assert best < target - 0.07, f"bags of atoms and bonds reach {best:.3f}, the target is {target}"
 
 
 @pytest.mark.slow
@@ -300,4 +300,4 @@ def test_who_knows_the_truth_reaches_the_ceiling_of_the_card():
         scores = truth[rows] + 1e-6 * pcg(seed).random(truth[rows].shape)
         precisions = average_precisions(scores, (seen[rows] == 1).astype(float), seen[rows] != MISSING)
         ceilings.append(float(np.nanmean(precisions)))
-    assert np.mean(ceilings) == pytest.approx(0.93, abs=0.01)
+    assert np.mean(ceilings) == pytest.approx(0.644, abs=0.01)

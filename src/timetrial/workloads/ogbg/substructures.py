@@ -17,10 +17,10 @@ from timetrial.workloads.ogbg.molecules import Molecules, distances, zipf
 FARTHEST = 4
 """Bonds between the atoms of a question at most."""
 
-GIVEN_AWAY = 0.25
+GIVEN_AWAY = 0.2
 """By how much more than the rate of positives the numbers of atoms may give away on average, see `given_away`."""
 
-HIGHEST_RATE = 0.2
+HIGHEST_RATE = 0.15
 
 _TOLERANCE = 1.15
 """Factor within which a task has the rate it is to have."""

@@ -78,8 +78,8 @@ class Ogbg(Workload[OgbgConfig]):
     datasets = {
         preset: Generated(name=f"ogbg-{preset}", sha256=sha256, generate=partial(generate, sizes))
         for preset, sizes, sha256 in (
-            ("mini", MINI, "a7caa12be03481a246b2409b59b1f423a6041ee677ddd4bfeff1ee63128364f7"),
-            ("tiny", TINY, "b98c4d63a2225a03e2684e426335dd24d3446d8fa57835ba25ad02ae821b8a0f"),
+            ("mini", MINI, "e00114dabeb341ace58229ccd56416fe260939542ff9aeaa68d53e03ba045389"),
+            ("tiny", TINY, "168f08daf829e102de422ac8288f1c19c9763259e5fa35613b8b72471340c99e"),
         )
     }
     batch_sizes = {"mini": 40, "tiny": 8}
