@@ -44,7 +44,7 @@ from timetrial.workloads.imagenet_preprocessing import (
     bicubic_transform,
     crop_boxes,
     mix,
-    mixup_weights,
+    mixup_weight,
     normalise,
     resize_weights,
     validation_transform,
@@ -228,7 +228,7 @@ def test_vit_batches_are_mixed_with_the_image_before(data: Path) -> None:
     plain = [
         loaded._train(int(row), shuffle.augmentation(3, 1 + place)) for place, row in enumerate(shuffle.rows(24, 8))
     ]
-    (weight,) = mixup_weights(shuffle.augmentation(3), 1)
+    weight = mixup_weight(shuffle.augmentation(3))
     normal = {
         "inputs": normalise(np.stack([example["inputs"] for example in plain])),
         "targets": np.stack([example["targets"] for example in plain]),

@@ -11,11 +11,7 @@ from timetrial.workloads.base import Config, HostBatch, Workload
 from timetrial.workloads.batches import EXAMPLES, Axis, Field, Fields
 from timetrial.workloads.generated import Generated
 from timetrial.workloads.imagenet_generator import MINI, TINY, generate
-from timetrial.workloads.imagenet_preprocessing import (
-    CHANNELS,
-    mix,
-    mixup_weights,
-)
+from timetrial.workloads.imagenet_preprocessing import CHANNELS, mix, mixup_weight
 from timetrial.workloads.imagenet_recipe import ImagenetRecipe
 
 DATASETS = {
@@ -73,7 +69,7 @@ def random_mixed_images(random: np.random.Generator, batch_size: int, *, image_s
     """
     batch = random_images(random, batch_size, image_size=image_size, classes=classes)
     mixed = {"inputs": batch["inputs"], "targets": np.eye(classes, dtype=np.float32)[batch["targets"]]}
-    (weight,) = mixup_weights(random, 1)
+    weight = mixup_weight(random)
     for values in mixed.values():
         mix(values, weight)
     return mixed

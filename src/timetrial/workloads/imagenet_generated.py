@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,11 +12,11 @@ from timetrial.workloads.imagenet_preprocessing import (
     RandomCrops,
     bicubic_transform,
     mix,
-    mixup_weights,
+    mixup_weight,
     normalise,
     validation_transform,
 )
-from timetrial.workloads.sources import ArrayData, Shuffle, check_division
+from timetrial.workloads.sources import ArrayData, ArraySource
 
 EVAL_TRAIN = 100
 """An evaluation's `train` split is the first 100 training images."""
@@ -70,17 +69,8 @@ class ImagesData(ArrayData):
         )
 
 
-class _Draws(NamedTuple):
-    """What chance decides of successive batches."""
-
-    crops: Crops
-    """Of all images of all batches."""
-    weights: np.ndarray
-    """Mixup's, one for each batch."""
-
-
-class ImageSource:
-    """Training batches of images: crops, flips, and mixup where asked. See `ArraySource`.
+class ImageSource(ArraySource):
+    """Training batches of images: crops, flips, and mixup where asked.
 
     Chance is drawn for `_DRAWN` batches at once; the batch of a step is a function of seed and step all the same.
     """
@@ -97,34 +87,30 @@ class ImageSource:
         ranks: int = 1,
     ) -> None:
         """Crop with `crops`; with `mixup_classes`, mix examples and give targets as float32 (n, mixup_classes)."""
-        check_division(batch_size, rank, ranks)
-        self._train = train
-        self._batch_size = batch_size
-        self._own = slice(rank, None, ranks)
-        self._shuffle = Shuffle(len(train["targets"]), seed)
+        super().__init__(train, batch_size, seed, rank=rank, ranks=ranks)
         self._crops = crops
         self._identity = None if mixup_classes is None else np.eye(mixup_classes, dtype=np.float32)
-        self._drawn: tuple[int, _Draws] | None = None
+        self._drawn: tuple[int, Crops, list[np.float32]] | None = None
 
     def batch(self, index: int) -> HostBatch:
         """Return the batch of step `index`, counted from 0: `inputs` float32 (n, 3, size, size), and `targets`."""
         which = self._shuffle.rows(index * self._batch_size, self._batch_size)
-        draws, place = self._draws(index)
-        own = slice(place * self._batch_size, (place + 1) * self._batch_size)
-        crops = Crops(draws.crops.rows[own], draws.crops.columns[own])
-        inputs = self._crops(self._train["inputs"], which, crops)
-        targets = self._train["targets"][which]
+        crops, weight = self._chance(index)
+        inputs = self._crops(self._arrays["inputs"], which, crops)
+        targets = self._arrays["targets"][which]
         if self._identity is not None:
             targets = self._identity[targets]
-            mix(inputs, draws.weights[place])
-            mix(targets, draws.weights[place])
+            mix(inputs, weight)
+            mix(targets, weight)
         return {"inputs": inputs[self._own], "targets": targets[self._own]}
 
-    def _draws(self, index: int) -> tuple[_Draws, int]:
-        """Return what was drawn for a step and the steps around it, and its place among them."""
+    def _chance(self, index: int) -> tuple[Crops, np.float32]:
+        """Return a step's crops and its weight of mixup, drawn together with those of the steps around it."""
         block, place = divmod(index, _DRAWN)
         if self._drawn is None or self._drawn[0] != block:
             random = self._shuffle.augmentation(block)
-            crops = self._crops.draw(random, _DRAWN * self._batch_size)
-            self._drawn = block, _Draws(crops, mixup_weights(random, _DRAWN))
-        return self._drawn[1], place
+            drawn = self._crops.draw(random, _DRAWN * self._batch_size)
+            self._drawn = block, drawn, [mixup_weight(random) for _ in range(_DRAWN)]
+        _, crops, weights = self._drawn
+        own = slice(place * self._batch_size, (place + 1) * self._batch_size)
+        return Crops(crops.rows[own], crops.columns[own]), weights[place]

@@ -24,7 +24,7 @@ from timetrial.workloads.imagenet_images import (
     training_image,
     validation_image,
 )
-from timetrial.workloads.imagenet_preprocessing import mixup_weights
+from timetrial.workloads.imagenet_preprocessing import mixup_weight
 from timetrial.workloads.sources import fixed_subset
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class PreparedImages:
 
         Levels are mixed before they are normalised, which is the same, and spares normalising both.
         """
-        (weight,) = mixup_weights(random, 1)
+        weight = mixup_weight(random)
         targets = weight * own["targets"] + (1 - weight) * before["targets"]
         return {"inputs": (own["inputs"], before["inputs"], weight), "targets": targets}
 

@@ -33,10 +33,14 @@ _AT_ONCE = 16
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """Return levels from 0 to 255, (n, 3, height, width), less the mean, over the standard deviation, as float32."""
-    levels = images - 255 * MEAN[:, None, None]
-    levels /= 255 * STD[:, None, None]
-    return levels.astype(np.float32)
+    """Return levels from 0 to 255, (n, 3, height, width), less the mean, over the standard deviation, as float32.
+
+    In float64, a band at a time: all three together take ten times as long for the training images of `mini`.
+    """
+    made = np.empty(images.shape, np.float32)
+    for band, (mean, std) in enumerate(zip(255 * MEAN, 255 * STD, strict=True)):
+        np.divide(images[:, band] - mean, std, out=made[:, band], casting="same_kind")
+    return made
 
 
 def resize_weights(
@@ -214,12 +218,9 @@ class RandomCrops:
         return made
 
 
-def mixup_weights(random: np.random.Generator, count: int) -> np.ndarray:
-    """Draw the weights of batches, float32: Beta(0.2, 0.2).
-
-    Source: Zhang et al. 2018, "mixup"; spec: workloads/imagenet_vit.md, 1.
-    """
-    return random.beta(_MIXUP, _MIXUP, count).astype(np.float32)
+def mixup_weight(random: np.random.Generator) -> np.float32:
+    """Draw the weight of a batch: Beta(0.2, 0.2) (Zhang et al. 2018, "mixup"; spec: workloads/imagenet_vit.md, 1)."""
+    return np.float32(random.beta(_MIXUP, _MIXUP))
 
 
 def mix(values: np.ndarray, weight: np.float32) -> None:

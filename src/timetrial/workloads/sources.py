@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from timetrial.errors import UserError
-from timetrial.workloads.base import BatchSource, HostBatch, Split
+from timetrial.workloads.base import HostBatch, Split
 
 Prepare: TypeAlias = Callable[[HostBatch], HostBatch]
 """Makes of rows as they are stored a batch as the model takes it, of each row by itself in training."""
@@ -155,7 +155,7 @@ class ArrayData:
 
     def train_source(
         self, seed: np.random.SeedSequence, batch_size: int, *, rank: int = 0, ranks: int = 1
-    ) -> BatchSource:
+    ) -> ArraySource:
         """Return the training data, reshuffled every epoch and augmented anew at every step."""
         return ArraySource(self._train, batch_size, seed, self._augment, prepare=self._prepare, rank=rank, ranks=ranks)
 
