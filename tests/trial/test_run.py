@@ -147,6 +147,7 @@ def test_what_a_submission_sees(tiny_suite: Suite, tmp_path: Path) -> None:
     seen = spy.seen  # type: ignore[attr-defined]
     assert [look["step"] for look in seen] == list(range(12))
     assert [look["evaluations"] for look in seen] == [0, *[1] * 9, 2, 2]
+    assert {look["subnormal"] for look in seen} == {0.0}, "too small for a fast path of the processor"
     elapsed = [look["elapsed"] for look in seen]
     assert elapsed == sorted(elapsed)
     assert all(look["fraction"] == pytest.approx(look["elapsed"] / 20.0, rel=0.5) for look in seen)

@@ -6,6 +6,8 @@ like. A matrix that neither float32 nor float64 can do keeps the root that it ha
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
@@ -59,12 +61,13 @@ def newton_inverse_root(
 def eigh(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Return eigenvalues (n, d), ascending, and eigenvectors (n, d, d) of a batch, in the matrices' dtype.
 
-    Where the solver fails it is tried in float64 and matrix by matrix; what fails still is NaN.
+    On an accelerator all at once, and one by one where that fails. A matrix on which the solver fails by itself is
+    tried in float64; what fails still is NaN.
     """
-    try:
-        return torch.linalg.eigh(matrices)
-    except LinAlgError:
-        pairs = [_eigh_in_double(matrix) for matrix in matrices]
+    if matrices.device.type != "cpu":  # there the solver takes a batch one by one, and drops what it has when one fails
+        with suppress(LinAlgError):
+            return torch.linalg.eigh(matrices)
+    pairs = [_eigh_of_one(matrix) for matrix in matrices]
     return torch.stack([values for values, _ in pairs]), torch.stack([vectors for _, vectors in pairs])
 
 
@@ -80,12 +83,12 @@ def largest_eigenvalue(matrices: Tensor, steps: int = 100) -> Tensor:
     return torch.linalg.vector_norm(x, dim=-2, keepdim=True)
 
 
-def _eigh_in_double(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    try:
-        values, vectors = torch.linalg.eigh(matrix.double())
-    except LinAlgError:
-        return matrix.new_full(matrix.shape[:1], torch.nan), torch.full_like(matrix, torch.nan)
-    return values.to(matrix.dtype), vectors.to(matrix.dtype)
+def _eigh_of_one(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    for precision in (matrix.dtype, torch.float64):
+        with suppress(LinAlgError):
+            values, vectors = torch.linalg.eigh(matrix.to(precision))
+            return values.to(matrix.dtype), vectors.to(matrix.dtype)
+    return matrix.new_full(matrix.shape[:1], torch.nan), torch.full_like(matrix, torch.nan)
 
 
 def _distance(matrices: Tensor, identity: Tensor) -> Tensor:
