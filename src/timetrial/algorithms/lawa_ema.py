@@ -6,8 +6,7 @@ NAdamW's; every ceil(`period_factor` h) steps, h the step hint, a <- b a + (1 - 
 The entry said b = 0.2, but its code rounded that to 0, so that it was evaluated at the latest copy. Its five points
 here average as they say. The self-tuning point, not published, averages at every step with b up to 0.999, rising as
 (1 + t) / (10 + t) at the t-th look so that the first weights are soon forgotten; of the points' b that only touches
-the first two looks. Batch norm's running statistics are averaged as well, as the entry's were not (spec:
-algorithms/common.md, 10).
+the first two looks. As in the entry, parameters alone are averaged.
 
 Memory: NAdamW's 2 numbers a parameter, and 1 for the average. Extra work: one pass over the weights a look.
 """

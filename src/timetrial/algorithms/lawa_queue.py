@@ -5,9 +5,8 @@ AlgoPerf on top of NAdamW (spec: algorithms/lawa.md). Training is NAdamW's. Afte
 every ceil(`period_factor` h) steps a copy of the weights goes into a queue of 10, the oldest one out; an evaluation
 sees the queue's mean.
 
-Averaged beside the weights, as the entry's were not: the running statistics of batch norm, which otherwise belong to
-other weights (spec: algorithms/common.md, 10). The entry also looked at the mean in a part of the time between two
-evaluations only; here that is when an evaluation is due.
+As in the entry, parameters alone are averaged: batch norm's running statistics stay those of the latest weights. It
+looked at the mean in a part of the time between two evaluations only; here that is when an evaluation is due.
 
 Memory: NAdamW's 2 numbers a parameter, and 10 for the queue. Extra work: a copy now and then, the mean before an
 evaluation.
@@ -25,16 +24,12 @@ from torch import Tensor
 
 from timetrial.algorithms.nadamw import NAdamW
 from timetrial.algorithms.nadamw_baseline import FIVE_POINTS
-from timetrial.algorithms.parts.averaging import EvaluatesElsewhere, batch_norm_statistics
+from timetrial.algorithms.parts.averaging import EvaluatesElsewhere
 from timetrial.api import Batch, Hyperparameters, SearchSpace, Task
 
 
 class AveragedNAdamW(EvaluatesElsewhere, NAdamW):
     """NAdamW that looks at its weights every so many steps, and is evaluated at an average of what it saw."""
-
-    def swapped_tensors(self, task: Task) -> list[Tensor]:
-        """Return the parameters and batch norm's running statistics."""
-        return [*super().swapped_tensors(task), *batch_norm_statistics(task.model)]
 
     def step(self, task: Task, batch: Batch) -> None:
         """Train one step; then look, if it is time to."""
