@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 from timetrial.suite import Suite, load_suite
 
@@ -22,6 +23,11 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared"
 
 TINY_SUITE = Path(__file__).parent / "tiny-test.toml"
 """Seconds a trial; evaluations are due by steps."""
+
+
+def pytest_runtest_teardown() -> None:
+    """Undo what a trial sets for its process, and hypothesis cannot do without."""
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
