@@ -40,7 +40,10 @@ class Task(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The model to be trained; its parameters are updated in place."""
+        """The model to be trained; its parameters are updated in place.
+
+        `forward` runs it, and may use a constant multiple of a parameter where the workload says so.
+        """
 
     @property
     def parameter_kinds(self) -> Mapping[str, ParameterKind]:

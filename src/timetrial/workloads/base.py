@@ -140,6 +140,9 @@ class Workload(ABC, Generic[Config]):
     variants: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """By the variant's suffix: a function from the base's configuration to the variant's."""
 
+    weight_multipliers: ClassVar[Mapping[str, float]] = {}
+    """By preset, what the model multiplies its matrices by, where that is not 1: see `multiplied_torch`."""
+
     datasets: ClassVar[Mapping[str, Generated]] = {}
     """By preset, the generated dataset, where there is one."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from timetrial.workloads.speech import ALPHABET, CHARACTER_VOCABULARY, SpeechConfig, SpeechWorkload
 
 if TYPE_CHECKING:
-    from timetrial.workloads.librispeech_conformer.model_torch import ConformerTorch
+    from timetrial.workloads.base import TorchWorkload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +70,16 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
     """A step takes 3.8 ms at `tiny`; at `mini`, by another script (median of 20), 22.9 ms, of which NAdamW 1.8. Of
     the sketch's three blocks (spec: mini_suite.md) 1,275 steps would not fit into the time a horizon may take.
     """
+    weight_multipliers = {"mini": 4.0}
     variants = {
         "attention_temperature": lambda config: replace(config, attention_temperature=1.6),
         "layernorm": lambda config: replace(config, block_norm=False),
         "gelu": lambda config: replace(config, activation="gelu"),
     }
 
-    def torch(self) -> ConformerTorch:
+    def torch(self) -> TorchWorkload:
         """Return the PyTorch half."""
         from timetrial.workloads.librispeech_conformer.model_torch import ConformerTorch
+        from timetrial.workloads.multiplied_torch import multiplied
 
-        return ConformerTorch(self.config, self.detokenize)
+        return multiplied(ConformerTorch(self.config, self.detokenize), self)
