@@ -112,6 +112,7 @@ class SpeechWorkload(Workload[SpeechConfigT]):
     """
 
     loss_type = LossType.CTC_LOSS
+    weight_multipliers = {"mini": 4.0}
     datasets = DATASETS
 
     def recipe(self) -> LibrispeechRecipe:

@@ -70,7 +70,6 @@ class LibrispeechConformer(SpeechWorkload[ConformerConfig]):
     """A step takes 3.8 ms at `tiny`; at `mini`, by another script (median of 20), 22.9 ms, of which NAdamW 1.8. Of
     the sketch's three blocks (spec: mini_suite.md) 1,275 steps would not fit into the time a horizon may take.
     """
-    weight_multipliers = {"mini": 4.0}
     variants = {
         "attention_temperature": lambda config: replace(config, attention_temperature=1.6),
         "layernorm": lambda config: replace(config, block_norm=False),

@@ -71,7 +71,6 @@ class LibrispeechDeepspeech(SpeechWorkload[DeepspeechConfig]):
     }
     batch_sizes = {"mini": 16, "tiny": 2}
     """A step takes 3.4 ms at `tiny`; at `mini`, by another script (median of 20), 27.2 ms, of which NAdamW 1.4."""
-    weight_multipliers = {"mini": 4.0}
     variants = {
         "tanh": lambda config: replace(config, activation="tanh"),
         "no_resnet": lambda config: replace(config, residual=False),
