@@ -12,7 +12,8 @@ from timetrial.launch.execute import prepare
 from timetrial.launch.plan import RunRequest, plan_run, sort_by_record, trial_seed
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite, load_suite
-from timetrial.trial.run import run_trial
+from timetrial.trial.run import ChangedTrialError, run_trial
+from timetrial.workloads.registry import identities_of
 
 
 def request(suite: Suite, **changes: Any) -> RunRequest:
@@ -87,6 +88,30 @@ def test_records_decide_what_is_left(tiny_suite: Suite, tmp_path: Path) -> None:
     assert TrialRecord(tmp_path / plans[1].folder).result is not None, "refusing loses nothing"
     assert prepare(other, tmp_path, overwrite=True, retry_failed=False).todo == other
     assert TrialRecord(tmp_path / plans[1].folder).result is None
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("name", ["data", "model"])
+def test_records_of_other_data_or_another_model_are_not_mixed(
+    tiny_suite: Suite, tmp_path: Path, name: str, ended: bool
+) -> None:
+    plan = replace(plan_run(request(tiny_suite, submissions=[identify("adamw")]))[0], max_steps=2)
+    record = TrialRecord(tmp_path / plan.folder)
+    if ended:
+        run_trial(plan, tmp_path, lambda evaluation: None)
+    now = identities_of(plan.workload)
+    record.begin(plan, {**now, name: "0123456789abcdef"})
+    change = rf"the SHA-256 of its {name} was 0123456789ab\.\.\. and is now {now[name][:12]}\.\.\."
+    with pytest.raises(UserError, match=rf"another plan \({change}\).*--overwrite"):
+        prepare([plan], tmp_path, overwrite=False, retry_failed=False)
+    assert (record.result is not None) == ended, "refusing loses nothing"
+    if not ended:
+        record.checkpoint_file.write_bytes(b"of the other model")
+        with pytest.raises(ChangedTrialError, match=change):
+            run_trial(plan, tmp_path, lambda evaluation: None)
+        assert record.result is None
+        assert record.checkpoint_file.read_bytes() == b"of the other model"
+    assert prepare([plan], tmp_path, overwrite=True, retry_failed=False).todo == [plan]
 
 
 def test_a_runs_folder_that_cannot_be_written_is_named(tiny_suite: Suite, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from timetrial.report.export import svg_text
 from timetrial.report.hyperparameters import scatters
 from timetrial.report.page import html_page
 from timetrial.report.pool import Pool
+from timetrial.report.provenance import provenance
 from timetrial.report.sections import group_letters, ranking, sensitivity, time_shares, tuning_costs
 from timetrial.report.times import heat_rows
 from timetrial.scoring.score import score_histories
@@ -218,7 +219,13 @@ def test_our_own_records_tell_where_time_and_code_came_from(small_pool: Pool, tm
             "seed": 4711,
             "budget": 1.0,
         },
-        "environment": {"versions": {"torch": "2.13.0"}, "processor": "<abacus>", "cores": 2},
+        "environment": {
+            "versions": {"torch": "2.13.0"},
+            "processor": "<abacus>",
+            "cores": 2,
+            "data": "da7a",
+            "model": "30de1",
+        },
     }
     result = {
         "format": 1,
@@ -246,8 +253,10 @@ def test_our_own_records_tell_where_time_and_code_came_from(small_pool: Pool, tm
     (shares,) = time_shares(pool)
     assert shares["shares"] == ["50.0 %", "25.0 %", "12.5 %", "2.5 %", "10.0 %"]
     assert shares["harness"] == "12.5"
+    assert provenance(pool).machines == [("torch 2.13.0; processor: <abacus>; cores: 2", 1)]
+    assert provenance(pool).workloads == [("digits_mlp", "da7a", "30de1")]
     page = html_page(pool)
-    for text in ("4711", "steady.py", "SHA-256 5eed", "torch 2.13.0", "processor: &lt;abacus&gt;", "cores: 2"):
+    for text in ("4711", "steady.py", "SHA-256 5eed", "processor: &lt;abacus&gt;", "SHA-256 da7a", "SHA-256 30de1"):
         assert text in page
 
 

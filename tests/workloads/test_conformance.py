@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from every_variant import BASES
 
 from timetrial.api import ParameterKind
 from timetrial.trial.evaluation import evaluate
@@ -11,6 +12,7 @@ from timetrial.trial.stream import to_device
 from timetrial.workloads.base import Workload
 from timetrial.workloads.digits_mlp.workload import DigitsMlp
 from timetrial.workloads.digits_resnet.workload import DigitsResnet
+from timetrial.workloads.registry import load_workload
 
 CPU = torch.device("cpu")
 WORKLOADS = [DigitsMlp, DigitsResnet]
@@ -117,3 +119,16 @@ def test_losses_agree_with_their_definition(workload: Workload) -> None:
     torch.testing.assert_close(loss.mean, expected.sum() / 6)
     batch["weights"].zero_()
     assert float(half.loss(batch, logits).mean.detach()) == 0.0
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_models_of_a_name_are_told_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what presets and variants change, and by the weight multiplier."""
+    tiny = load_workload(name, "tiny")
+    others = [load_workload(name, preset) for preset in tiny.presets]
+    others += [load_workload(name, "tiny", variant) for variant in tiny.variants]
+    for other in others:
+        assert (other.model_identity() == tiny.model_identity()) == (other.config == tiny.config)
+    before = tiny.model_identity()
+    monkeypatch.setattr(type(tiny), "weight_multipliers", {"tiny": 3.0})
+    assert tiny.model_identity() != before

@@ -61,6 +61,14 @@ class TrialRecord:
         except (ValueError, TypeError) as error:
             raise FileError(self._evaluations, f"expected one JSON object of numbers a line: {error}") from None
 
+    def change(self, identities: Mapping[str, str]) -> str | None:
+        """Return in words which of these SHA-256 is another than when the trial was begun; None for none."""
+        for name, now in identities.items():
+            began = self.environment.get(name, now)
+            if began != now:
+                return f"the SHA-256 of its {name} was {str(began)[:12]}... and is now {now[:12]}..."
+        return None
+
     def begin(self, plan: TrialPlan, environment: Mapping[str, Any]) -> None:
         """Write `trial.json`; what an earlier, interrupted attempt left is kept for resuming."""
         try:

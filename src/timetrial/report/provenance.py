@@ -12,6 +12,8 @@ import timetrial
 from timetrial.report.pool import Pool
 
 _SEEDS_SHOWN = 12
+_NO_MACHINE = ("versions", "data", "model")
+"""What the environment of a record says that is not the machine's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,8 @@ class Provenance:
     facts: Sequence[tuple[str, str]]
     machines: Sequence[tuple[str, int]]
     """Each distinct machine with its software, and how many trials it ran."""
+    workloads: Sequence[tuple[str, str, str]]
+    """Name, and the SHA-256 of its data and of its model's sizes; more than one of a name where records disagree."""
     submissions: Sequence[tuple[str, str, str]]
     """Name, where its code was found, SHA-256."""
 
@@ -46,16 +50,23 @@ def provenance(pool: Pool) -> Provenance:
         ("Made by", f"timetrial {timetrial.__version__}"),
         ("Command", pool.command or "called from Python"),
     ]
-    machines = Counter(_machine(record.environment) for record in pool.records if record.environment)
+    told = [record for record in pool.records if record.environment]
+    machines = Counter(_machine(record.environment) for record in told)
+    workloads = sorted({_workload(record.plan.workload.name, record.environment) for record in told if record.plan})
     code = sorted({(plan.submission.name, plan.submission.location, plan.submission.sha256) for plan in plans})
-    return Provenance(facts=facts, machines=sorted(machines.items()), submissions=code)
+    return Provenance(facts=facts, machines=sorted(machines.items()), workloads=workloads, submissions=code)
 
 
 def _machine(environment: Mapping[str, Any]) -> str:
     versions = environment.get("versions")
     parts = [f"{key} {_plain(value)}" for key, value in versions.items()] if isinstance(versions, dict) else []
-    parts += [f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in environment.items() if key != "versions"]
-    return "; ".join(parts)
+    others = [(key.replace("_", " "), value) for key, value in environment.items() if key not in _NO_MACHINE]
+    return "; ".join([*parts, *(f"{name}: {_plain(value)}" for name, value in others)])
+
+
+def _workload(name: str, environment: Mapping[str, Any]) -> tuple[str, str, str]:
+    data, model = (_plain(environment.get(key, "not on record")) for key in ("data", "model"))
+    return name, data, model
 
 
 def _plain(value: object) -> str:

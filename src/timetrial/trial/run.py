@@ -6,7 +6,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,14 +25,18 @@ from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import BatchStream
 from timetrial.trial.task import TrialTask
 from timetrial.workloads.base import Data
-from timetrial.workloads.registry import workload_of
+from timetrial.workloads.registry import identities_of, workload_of
+
+
+class ChangedTrialError(UserError):
+    """An interrupted trial that was begun on other data, or with another model."""
 
 
 def run_trial(plan: TrialPlan, runs: Path, report: Callable[[Evaluation], None]) -> TrialResult:
     """Run a trial, or go on with one that was interrupted; return how it ended, as its record says.
 
-    What a submission raises ends its trial as failed. Raises RecordWriteError and LockedError: then the trial has
-    not ended, and the same call goes on with it.
+    What a submission raises ends its trial as failed. Raises RecordWriteError, LockedError and ChangedTrialError: then
+    the trial has not ended, and the same call goes on with it.
     """
     started = Started()
     record = TrialRecord(runs / plan.folder)
@@ -50,7 +54,7 @@ def run_trial(plan: TrialPlan, runs: Path, report: Callable[[Evaluation], None])
             trial.train()
             machine.check_unchanged(plan)
             result = _result_of(trial, started)
-        except RecordWriteError:
+        except (RecordWriteError, ChangedTrialError):
             raise
         except (Exception, SystemExit) as error:
             clock.switch(Kind.HARNESS)
@@ -63,9 +67,9 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     """Build everything a trial is made of, and resume it where a checkpoint is found."""
     device = machine.make_ready(plan)
     workload = workload_of(plan.workload)
-    identity = workload.data_identity()
-    _check_same_data(record, identity)
-    record.begin(plan, {**machine.describe(device), "data": identity})
+    identities = identities_of(plan.workload)
+    _check_unchanged(record, identities)
+    record.begin(plan, {**machine.describe(device), **identities})
     seeds = Seeds(plan.seed)
     data = workload.data()
     _check_sizes(plan, data)
@@ -113,13 +117,12 @@ class Started:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
 
-def _check_same_data(record: TrialRecord, identity: str) -> None:
-    """What was begun on one dataset goes on with that one."""
-    began = record.environment.get("data", identity)
-    if record.checkpoint_file.exists() and began != identity:
-        raise UserError(
-            f"{record.folder}: this trial was begun on other data (their SHA-256 was {str(began)[:12]}..., now it is "
-            f"{identity[:12]}...); prepare them as they were, or begin anew with --overwrite"
+def _check_unchanged(record: TrialRecord, identities: Mapping[str, str]) -> None:
+    """What was begun on one dataset, with one model, goes on with those."""
+    change = record.change(identities)
+    if change and record.checkpoint_file.exists():
+        raise ChangedTrialError(
+            f"{record.folder}: begun otherwise ({change}): --overwrite begins anew, another --runs-dir keeps both"
         )
 
 

@@ -6,8 +6,11 @@ so that a twin in another framework can stand beside it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,6 +21,7 @@ from timetrial.prepared.recipe import Recipe
 from timetrial.workloads.batches import check_fields
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from torch import Tensor, nn
 
     from timetrial.api import Batch, Loss, LossType, ParameterKind
@@ -30,7 +34,7 @@ DataKind: TypeAlias = Literal["generated", "prepared"]
 HostBatch: TypeAlias = dict[str, np.ndarray]
 """A batch in host memory: `inputs`, `targets`, maybe `weights` and what the workload adds."""
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 class BatchSource(Protocol):
@@ -172,6 +176,11 @@ class Workload(ABC, Generic[Config]):
         if (generated := self.generated()) is not None:
             return generated.sha256
         return open_prepared(self.recipe()).manifest.sha256
+
+    def model_identity(self) -> str:
+        """Return a SHA-256 of the model's sizes, switches and multiplier, which tells it from others of its name."""
+        told = {"config": asdict(self.config), "weight_multiplier": self.weight_multipliers.get(self.preset)}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def generated(self) -> Generated | None:
         """Return the generated dataset that this workload runs on; None where it runs on other data."""
