@@ -38,7 +38,8 @@ def metrics_of(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def test_kills_change_nothing(tiny_suite: Suite, tmp_path: Path, context: Any) -> None:
-    plan = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=300, race=False)
+    # An hour, so that however slow the machine the trial ends by its steps.
+    plan = plan_of(tiny_suite, "digits_resnet", "Restless", max_steps=300, race=False, budget=3600.0)
     process, _open = start(context, plan, tmp_path / "whole")
     process.join()
     whole = TrialRecord(tmp_path / "whole" / plan.folder)
