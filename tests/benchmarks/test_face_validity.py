@@ -17,6 +17,7 @@ from timetrial.records.history import TrialHistory
 from timetrial.records.plan import TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import load_suite
+from timetrial.workloads.registry import identities_of
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -71,12 +72,25 @@ def test_the_median_over_studies_counts(face_validity: ModuleType) -> None:
     assert found.against_nadamw("muon") == {"ogbg": pytest.approx(2.0)}
 
 
+def test_a_step_costs_what_it_does_in_the_fastest_trial(face_validity: ModuleType) -> None:
+    slow = history("distributed_shampoo", 1, [0.1, 0.1])
+    found = records(
+        face_validity,
+        replace(slow, times=4 * slow.times),
+        replace(slow, trial=2, times=3 * slow.times),
+        history("nadamw_baseline", 1, [0.1]),
+        history("nadamw_baseline", 2, []),
+    )
+    assert found.step_price("distributed_shampoo") == {"ogbg": pytest.approx(3.0)}
+    assert found.step_price("muon") == {}
+
+
 def test_what_is_not_on_record_is_not_known(face_validity: ModuleType) -> None:
     found = records(face_validity, history("muon", 1, [np.nan]), history("nadamw_baseline", 1, [0.1]))
     assert found.against_nadamw("muon") == {}
     facts = [*face_validity.families(found), *face_validity.others(found), *face_validity.agreement(found)]
     assert {fact.holds for fact in facts} == {None}
-    assert len(facts) == 17
+    assert len(facts) == 18
 
 
 def test_public_submissions_are_ranked_by_when_they_reach_the_target(face_validity: ModuleType) -> None:
@@ -97,7 +111,12 @@ def test_public_submissions_are_ranked_by_when_they_reach_the_target(face_validi
 def test_records_of_the_suite_as_it_was_are_known(face_validity: ModuleType, tmp_path: Path) -> None:
     suite = load_suite("mini-1")
     entry = suite.workload("ogbg")
-    for folder, step_hint in (("now", entry.step_hint), ("before", entry.step_hint // 2)):
+    for folder, step_hint, environment in (
+        ("now", entry.step_hint, identities_of(entry)),
+        ("before", entry.step_hint // 2, {}),
+        ("another", entry.step_hint, {"model": "of other sizes"}),
+        ("silent", entry.step_hint, {}),
+    ):
         plan = TrialPlan(
             suite=suite.name,
             workload=replace(entry, step_hint=step_hint),
@@ -110,7 +129,8 @@ def test_records_of_the_suite_as_it_was_are_known(face_validity: ModuleType, tmp
             seed=0,
             budget=entry.budget,
         )
-        TrialRecord(tmp_path / folder).begin(plan, {})
-    found = {name: replace(history("adamw", 1, [0.1]), path=tmp_path / name) for name in ("now", "before", "none")}
+        TrialRecord(tmp_path / folder).begin(plan, environment)
+    names = ("now", "before", "another", "silent", "none")
+    found = {name: replace(history("adamw", 1, [0.1]), path=tmp_path / name) for name in names}
     current = {name: face_validity.of_the_suite_as_it_is(trial, suite) for name, trial in found.items()}
-    assert current == {"now": True, "before": False, "none": False}
+    assert current == {"now": True, "before": False, "another": False, "silent": True, "none": False}
