@@ -72,8 +72,8 @@ class Sorted:
 def sort_by_record(plans: Sequence[TrialPlan], runs: Path) -> Sorted:
     """Look every trial up in the runs folder. Raises FileError for a record that cannot be read."""
     found = Sorted(todo=[], done=[], failed=[], different=[])
-    identities = cache(lambda name: identities_of(workloads[name]))
     workloads = {plan.workload.name: plan.workload for plan in plans}
+    identities = cache(lambda name: identities_of(workloads[name]))
     for plan in plans:
         record = TrialRecord(runs / plan.folder)
         if record.plan is not None and record.plan != plan:
