@@ -107,7 +107,7 @@ class Criteo1tb(Workload[CriteoConfig]):
         "mini": CriteoConfig(
             field_sizes=MINI_FIELD_SIZES,
             # 57,195 categories share these rows. At 60,000 x 32 AdamW on the dense table would take 40 % of a step. At
-            # 12,288 x 16 Shampoo's step, with statistics that it does not keep of the full table, was 2.4 of NAdamW's.
+            # 12,288 x 16 Shampoo's step, with statistics that it does not keep of the full table, was twice NAdamW's.
             table_rows=4_096,
             embedding_width=32,
             bottom_widths=(128, 64, 32),
