@@ -50,7 +50,7 @@ from timetrial.records.history import TrialHistory
 from timetrial.records.trial_record import TrialRecord
 from timetrial.scoring.score import score_histories
 from timetrial.suite import Ruleset, Suite, SuiteWorkload, load_suite
-from timetrial.workloads.registry import identities_of
+from timetrial.workloads.registry import workload_of
 
 NADAMW = "nadamw_baseline"
 MOMENTUM = ("nesterov", "sgd_momentum")
@@ -236,7 +236,7 @@ def agreement(records: Records) -> list[Fact]:
 def of_the_suite_as_it_is(trial: TrialHistory, suite: Suite) -> bool:
     """Return whether a trial had the step hint, the budget and the model that its workload has in the suite today."""
     record, entry = TrialRecord(trial.path), suite.workload(trial.workload)
-    if record.plan is None or record.change(identities_of(entry)):
+    if record.plan is None or record.change(workload_of(entry).identities()):
         return False
     own = record.plan.workload
     return (own.step_hint, own.budget) == (entry.step_hint, entry.budget)

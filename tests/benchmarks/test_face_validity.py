@@ -17,7 +17,7 @@ from timetrial.records.history import TrialHistory
 from timetrial.records.plan import TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import load_suite
-from timetrial.workloads.registry import identities_of
+from timetrial.workloads.registry import workload_of
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -112,7 +112,7 @@ def test_records_of_the_suite_as_it_was_are_known(face_validity: ModuleType, tmp
     suite = load_suite("mini-1")
     entry = suite.workload("ogbg")
     for folder, step_hint, environment in (
-        ("now", entry.step_hint, identities_of(entry)),
+        ("now", entry.step_hint, workload_of(entry).identities()),
         ("before", entry.step_hint // 2, {}),
         ("another", entry.step_hint, {"model": "of other sizes"}),
         ("silent", entry.step_hint, {}),

@@ -13,7 +13,7 @@ from timetrial.launch.plan import RunRequest, plan_run, sort_by_record, trial_se
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Suite, load_suite
 from timetrial.trial.run import ChangedTrialError, run_trial
-from timetrial.workloads.registry import identities_of
+from timetrial.workloads.registry import workload_of
 
 
 def request(suite: Suite, **changes: Any) -> RunRequest:
@@ -99,7 +99,7 @@ def test_records_of_other_data_or_another_model_are_not_mixed(
     record = TrialRecord(tmp_path / plan.folder)
     if ended:
         run_trial(plan, tmp_path, lambda evaluation: None)
-    now = identities_of(plan.workload)
+    now = workload_of(plan.workload).identities()
     record.begin(plan, {**now, name: "0123456789abcdef"})
     change = rf"the SHA-256 of its {name} was 0123456789ab\.\.\. and is now {now[name][:12]}\.\.\."
     with pytest.raises(UserError, match=rf"another plan \({change}\).*--overwrite"):

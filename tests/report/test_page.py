@@ -256,8 +256,10 @@ def test_our_own_records_tell_where_time_and_code_came_from(small_pool: Pool, tm
     assert provenance(pool).machines == [("torch 2.13.0; processor: <abacus>; cores: 2", 1)]
     assert provenance(pool).workloads == [("digits_mlp", "da7a", "30de1")]
     page = html_page(pool)
-    for text in ("4711", "steady.py", "SHA-256 5eed", "processor: &lt;abacus&gt;", "SHA-256 da7a", "SHA-256 30de1"):
+    for text in ("4711", "steady.py", "SHA-256 5eed", "torch 2.13.0", "processor: &lt;abacus&gt;", "cores: 2"):
         assert text in page
+    assert "data SHA-256 da7a" in page
+    assert "model SHA-256 30de1" in page
 
 
 NUMBERS = [np.nan, np.inf, -np.inf, 1.7e308, -1.7e308, 5e-324, 0.0, -1.0, 0.3, 0.5, 0.9, 0.95, 1e15]

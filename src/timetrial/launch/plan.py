@@ -18,7 +18,7 @@ from timetrial.records.plan import PLAN, SubmissionId, TrialPlan
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import Ruleset, RulesetName, Suite, SuiteWorkload
 from timetrial.tuning.sampling import draw_points
-from timetrial.workloads.registry import check_runnable, identities_of
+from timetrial.workloads.registry import check_runnable, workload_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +72,16 @@ class Sorted:
 def sort_by_record(plans: Sequence[TrialPlan], runs: Path) -> Sorted:
     """Look every trial up in the runs folder. Raises FileError for a record that cannot be read."""
     found = Sorted(todo=[], done=[], failed=[], different=[])
-    workloads = {plan.workload.name: plan.workload for plan in plans}
-    identities = cache(lambda name: identities_of(workloads[name]))
+    identities = cache(lambda entry: workload_of(entry).identities())
     for plan in plans:
         record = TrialRecord(runs / plan.folder)
-        if record.plan is not None and record.plan != plan:
+        if record.plan is None:
+            found.todo.append(plan)
+        elif record.plan != plan:
             found.different.append((plan, _first_difference(record.plan, plan)))
-        elif record.plan is not None and (change := record.change(identities(plan.workload.name))):
+        elif change := record.change(identities(plan.workload)):
             found.different.append((plan, change))
-        elif record.plan is None or record.result is None:
+        elif record.result is None:
             found.todo.append(plan)
         elif record.result.ended == "failed":
             found.failed.append(plan)

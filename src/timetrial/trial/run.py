@@ -25,7 +25,7 @@ from timetrial.trial.seeds import Seeds
 from timetrial.trial.stream import BatchStream
 from timetrial.trial.task import TrialTask
 from timetrial.workloads.base import Data
-from timetrial.workloads.registry import identities_of, workload_of
+from timetrial.workloads.registry import workload_of
 
 
 class ChangedTrialError(UserError):
@@ -67,7 +67,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     """Build everything a trial is made of, and resume it where a checkpoint is found."""
     device = machine.make_ready(plan)
     workload = workload_of(plan.workload)
-    identities = identities_of(plan.workload)
+    identities = workload.identities()
     _check_unchanged(record, identities)
     record.begin(plan, {**machine.describe(device), **identities})
     seeds = Seeds(plan.seed)

@@ -171,6 +171,10 @@ class Workload(ABC, Generic[Config]):
         if self.generated() is None:
             open_prepared(self.recipe())
 
+    def identities(self) -> dict[str, str]:
+        """Return the SHA-256 of the data and of the model, by what a record calls them; raises as `check_data`."""
+        return {"data": self.data_identity(), "model": self.model_identity()}
+
     def data_identity(self) -> str:
         """Return a SHA-256 that tells the data from others of the same name."""
         if (generated := self.generated()) is not None:

@@ -102,12 +102,6 @@ def recipe_of(name: str, preset: str) -> Recipe:
     return load_workload(name, preset).recipe()
 
 
-def identities_of(entry: SuiteWorkload) -> dict[str, str]:
-    """Return the SHA-256 of the data and of the model of a suite's entry. Raises UserError where there are no data."""
-    workload = workload_of(entry)
-    return {"data": workload.data_identity(), "model": workload.model_identity()}
-
-
 def workload_of(entry: SuiteWorkload) -> Workload[Any]:
     """Return the workload of a suite's entry, at its preset and variant."""
     return load_workload(entry.base, entry.preset, entry.variant, entry.data)
