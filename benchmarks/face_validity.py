@@ -7,7 +7,7 @@ other facts from races with the same number of points for each algorithm, among 
 batches:
 
     timetrial run mini-1 --studies 1 --trials 5 --submission nadamw_baseline --submission schedule_free_adamw \
-        --submission lawa_queue --submission distributed_shampoo --runs-dir RUNS
+        --submission distributed_shampoo --submission lawa_queue --runs-dir RUNS
     timetrial run mini-1 --studies 1 --trials 5 --submission muon --workload ogbg --workload finewebedu_lm \
         --runs-dir RUNS
     timetrial run mini-1 --studies 1 --trials 5 --submission nesterov --workload imagenet_resnet --workload fastmri \
@@ -18,8 +18,9 @@ is about the target where both reached that, since trials stop there. NAdamW is 
 points, which are also LAWA's: what LAWA gains on it, averaging gains.
 
 Last comes what a suite is for: the submissions to the public benchmark's first leaderboard that are on record, their
-ranking by score here, and Kendall's tau of it and the published one, by seconds and by steps. Only workloads that all
-of them ran on are scored, and only under the external ruleset, as there.
+scores here, and Kendall's tau of their ranking and the published one, by seconds and by steps. Only that leaderboard's
+workloads are scored, only under the external ruleset, as there, and only submissions that ran on all of those that any
+ran on.
 
 Records of a workload that the suite has changed since, another step hint, budget or model, are left out.
 
@@ -57,6 +58,8 @@ MOMENTUM = ("nesterov", "sgd_momentum")
 ADAM = ("nadamw", "adamw")
 MOMENTUM_WINS = ("imagenet_resnet", "fastmri", "ogbg")
 ADAM_WINS = ("criteo1tb", "imagenet_vit", "librispeech_deepspeech", "librispeech_conformer", "wmt")
+PUBLIC = {*MOMENTUM_WINS, *ADAM_WINS}
+"""Workloads of the first leaderboard."""
 PUBLISHED = {
     "distributed_shampoo": 0.7784,
     "schedule_free_adamw": 0.7077,
@@ -212,9 +215,10 @@ def others(records: Records) -> list[Fact]:
 def agreement(records: Records) -> list[Fact]:
     """Whether the submissions of the public leaderboard rank as they do there."""
     fact = f"public submissions rank as at full size (Kendall's tau at least {AGREEMENT})"
-    raced = {submission for submission, _ in records.trials}
-    found = [name for name in PUBLISHED if name in raced]
-    shared = [name for name in records.suite.workloads if all((each, name) in records.trials for each in found)]
+    raced = {name: {workload for each, workload in records.trials if each == name} for name in PUBLISHED}
+    shared = [name for name in records.suite.workloads if name in PUBLIC and name in set().union(*raced.values())]
+    found = [name for name, workloads in raced.items() if workloads.issuperset(shared)]
+    partial = [name for name, workloads in raced.items() if workloads and name not in found]
     if len(found) < 3 or not shared:
         return [Fact(fact, "nothing on record", None)]
     trials = [trial for each in found for name in shared for trial in records.trials[each, name]]
@@ -227,10 +231,15 @@ def agreement(records: Records) -> list[Fact]:
         resamples=0,
     )
     published = [PUBLISHED[name] for name in report.submissions]
-    by_time, by_steps = (kendalltau(published, scores).statistic for scores in (report.scores, report.scores_by_steps))
-    order = " > ".join(report.submissions[place] for place in report.order)
-    numbers = f"{by_time:.2f} by time, {by_steps:.2f} by steps: {order}, on {', '.join(shared)}"
-    return [Fact(fact, numbers, bool(by_time >= AGREEMENT))]
+    rankings = []
+    for scores, unit in ((report.scores, "time"), (report.scores_by_steps, "steps")):
+        ranked = sorted(zip(report.submissions, scores, strict=True), key=lambda each: -each[1])
+        order = " > ".join(f"{name} {score:.2f}" for name, score in ranked)
+        rankings.append((float(kendalltau(published, scores).statistic), f"by {unit}: {order}"))
+    numbers = "; ".join(f"{tau:.2f} {order}" for tau, order in rankings) + f"; on {', '.join(shared)}"
+    if partial:
+        numbers += f"; not yet on all of them: {', '.join(partial)}"
+    return [Fact(fact, numbers, rankings[0][0] >= AGREEMENT)]
 
 
 def of_the_suite_as_it_is(trial: TrialHistory, suite: Suite) -> bool:

@@ -94,18 +94,31 @@ def test_what_is_not_on_record_is_not_known(face_validity: ModuleType) -> None:
 
 
 def test_public_submissions_are_ranked_by_when_they_reach_the_target(face_validity: ModuleType) -> None:
-    """Of three, one pair stands as published: tau is (1 - 2) / 3."""
+    """Of three pairs all stand as published by time, and one by steps: tau is 1 and (1 - 2) / 3."""
     target = load_suite("mini-1").workload("ogbg").validation_target
+    shampoo = history("distributed_shampoo", 1, [0.1, 0.1, 0.1, target])
     found = records(
         face_validity,
-        history("distributed_shampoo", 1, [0.1, 0.1, 0.1, target]),
+        replace(shampoo, times=shampoo.times / 3),
         history("nadamw_baseline", 1, [0.1, target]),
         history("lawa_queue", 1, [0.1, 0.1, target]),
         history("adamw", 1, [target]),
     )
     (fact,) = face_validity.agreement(found)
-    assert fact.numbers.startswith("-0.33 by time, -0.33 by steps: nadamw_baseline > lawa_queue > distributed_shampoo")
-    assert fact.holds is False
+    by_time, by_steps, workloads = fact.numbers.split("; ")
+    assert by_time.startswith("1.00 by time: distributed_shampoo 1.00 > nadamw_baseline ")
+    assert by_steps.startswith("-0.33 by steps: nadamw_baseline 1.00 > lawa_queue ")
+    assert workloads == "on ogbg"
+    assert fact.holds is True
+
+
+def test_a_submission_is_ranked_once_it_ran_on_every_workload_that_others_did(face_validity: ModuleType) -> None:
+    names = ("distributed_shampoo", "nadamw_baseline", "lawa_queue")
+    both = [replace(history(name, 1, [0.1]), workload=workload) for name in names for workload in ("ogbg", "wmt")]
+    both = [replace(each, metrics={**each.metrics, "validation/bleu": np.array([1.0])}) for each in both]
+    alone = replace(both[1], submission="muon", workload="finewebedu_lm")
+    (fact,) = face_validity.agreement(records(face_validity, *both, history("amos", 1, [0.1]), alone))
+    assert fact.numbers.endswith("; on ogbg, wmt; not yet on all of them: amos")
 
 
 def test_records_of_the_suite_as_it_was_are_known(face_validity: ModuleType, tmp_path: Path) -> None:
