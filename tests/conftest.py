@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +37,18 @@ def shared() -> Path:
     folder = Path(os.environ.get("TIMETRIAL_SHARED", _BESIDE))
     if not folder.is_dir():
         pytest.skip(f"needs the shared folder of golden vectors and public logs (looked at {folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def algoperf_logs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The public logs of four submissions (shared/leaderboard/README.md), unpacked."""
+    archive = shared / "leaderboard" / "algoperf-0.5-external-four.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"needs the public logs ({archive})")
+    folder = tmp_path_factory.mktemp("algoperf_logs")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
     return folder
 
 

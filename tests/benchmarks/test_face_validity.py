@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from timetrial.algorithms.registry import identify
+from timetrial.records.algoperf_logs import read_algoperf_logs
 from timetrial.records.history import TrialHistory
 from timetrial.records.plan import TrialPlan
 from timetrial.records.trial_record import TrialRecord
@@ -83,6 +85,24 @@ def test_a_step_costs_what_it_does_in_the_fastest_trial(face_validity: ModuleTyp
     )
     assert found.step_price("distributed_shampoo") == {"ogbg": pytest.approx(3.0)}
     assert found.step_price("muon") == {}
+
+
+@pytest.mark.slow
+def test_what_a_step_of_shampoo_costs_in_the_public_logs(face_validity: ModuleType, algoperf_logs: Path) -> None:
+    milliseconds: dict[tuple[str, str], list[float]] = {}
+    only = dict.fromkeys(face_validity.PUBLIC, ())
+    for trial in read_algoperf_logs(algoperf_logs, only=only, hyperparameters=False).trials:
+        if len(trial.steps) > 2:
+            cost = 1e3 * (trial.times[-1] - trial.times[1]) / (trial.steps[-1] - trial.steps[1])
+            milliseconds.setdefault((trial.submission, trial.workload), []).append(cost)
+    shampoo, baseline = (
+        {workload: statistics.median(milliseconds[name, workload]) for workload in face_validity.PUBLIC}
+        for name in ("shampoo_submission", "baseline")
+    )
+    prices = {workload: shampoo[workload] / baseline[workload] for workload in shampoo}
+    assert min(prices.values()) == pytest.approx(0.80, abs=0.005)
+    assert max(prices, key=lambda workload: prices[workload]) == "fastmri"
+    assert prices["fastmri"] == pytest.approx(face_validity.STEP_PRICE, abs=0.005)
 
 
 def test_what_is_not_on_record_is_not_known(face_validity: ModuleType) -> None:

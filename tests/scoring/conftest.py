@@ -1,6 +1,5 @@
-"""Fixtures of the scoring tests: a pocket suite, histories from lists, and the public logs."""
+"""Fixtures of the scoring tests: a pocket suite and histories from lists."""
 
-import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -107,15 +106,3 @@ def make_pool(make_history: HistoryMaker) -> Callable[..., list[TrialHistory]]:
         ]
 
     return make
-
-
-@pytest.fixture(scope="session")
-def algoperf_logs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The public logs of four submissions (shared/leaderboard/README.md), unpacked."""
-    archive = shared / "leaderboard" / "algoperf-0.5-external-four.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"needs the public logs ({archive})")
-    folder = tmp_path_factory.mktemp("algoperf_logs")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    return folder
