@@ -216,7 +216,8 @@ def agreement(records: Records) -> list[Fact]:
     """Whether the submissions of the public leaderboard rank as they do there."""
     fact = f"public submissions rank as at full size (Kendall's tau at least {AGREEMENT})"
     raced = {name: {workload for each, workload in records.trials if each == name} for name in PUBLISHED}
-    shared = [name for name in records.suite.workloads if name in PUBLIC and name in set().union(*raced.values())]
+    anywhere = set().union(*raced.values())
+    shared = [name for name in records.suite.workloads if name in PUBLIC & anywhere]
     found = [name for name, workloads in raced.items() if workloads.issuperset(shared)]
     partial = [name for name, workloads in raced.items() if workloads and name not in found]
     if len(found) < 3 or not shared:
