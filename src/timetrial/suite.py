@@ -90,6 +90,16 @@ class Ruleset:
     trials: _Count
     budget_factor: _PositiveNumber = 1.0
     """The workload's budget is multiplied by this."""
+    step_limit: _PositiveNumber | None = None
+    """A trial also ends after so many times the workload's step hint; None: only its budget ends it.
+
+    Seconds alone give another verdict on a slower machine, and steps alone say nothing about what one costs. A suite
+    for any machine limits steps, so that the verdict is the same, and grants seconds with room to spare.
+    """
+
+    def steps(self, step_hint: int) -> int | None:
+        """Return how many steps of the suite's batch size a trial is granted; None where only seconds count."""
+        return None if self.step_limit is None else max(round(self.step_limit * step_hint), 1)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

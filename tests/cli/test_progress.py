@@ -91,3 +91,39 @@ def test_runs_without_a_race_count_steps(plans: list[TrialPlan], tmp_path: Path)
         assert progress._live.tasks[1].percentage == 50.0
     assert "step 40, accuracy 0.5" in text.getvalue()
     assert "target" not in text.getvalue()
+
+
+def test_a_race_shows_what_it_has_used_most_of(plans: list[TrialPlan]) -> None:
+    """40 of 80 steps are more than 5 of 20 s; for a slower algorithm 15 of 20 s are more than those."""
+    plan = replace(plans[0], max_steps=80)
+    screen, text = console(terminal=True)
+    row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
+    with RunProgress(screen, [plan], done=0, jobs=1) as progress:
+        progress(Started(plan))
+        progress(Evaluated(plan, row))
+        progress._live.refresh()
+        assert progress._live.tasks[1].percentage == 50.0
+        progress(Evaluated(plan, {**row, "submission_time": 15.0, "total_time": 18.0}))
+        progress._live.refresh()
+        assert progress._live.tasks[1].percentage == 75.0
+    shown = text.getvalue()
+    assert "40 of 80 steps" in shown
+    assert "about 6 s left" in shown, "half of it took 6 s"
+    assert "15 of 20 s" in shown
+
+
+def test_what_one_workload_needs_of_its_seconds_is_expected_of_others(
+    plans: list[TrialPlan], tiny_suite: Suite
+) -> None:
+    plan = replace(plans[0], max_steps=80)
+    other = replace(plan, workload=tiny_suite.workload("digits_resnet"), budget=100.0)
+    screen, text = console(terminal=True)
+    row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
+    with RunProgress(screen, [plan, other], done=0, jobs=1) as progress:
+        progress._live.refresh()
+        progress(Started(plan))
+        progress(Evaluated(plan, row))
+        progress._live.refresh()
+    shown = text.getvalue()
+    assert "about 2 min 0 s left" in shown, "at first both budgets"
+    assert "about 1 min 6 s left" in shown, "6 s more of this trial; it needs 12 of its 20 s, the other 60 of its 100"

@@ -49,6 +49,15 @@ def test_without_tuning_the_default_point_is_used_and_the_budget_is_larger(tiny_
     assert [(plan.study, plan.trial) for plan in plans] == [(0, 1), (1, 1)]
     assert plans[0].hyperparameters["learning_rate"] == 0.0017486387539278373
     assert plans[0].budget == 30.0
+    assert plans[0].max_steps is None
+
+
+def test_a_ruleset_may_limit_steps_by_the_step_hint(tiny_suite: Suite) -> None:
+    rulesets = {name: replace(rules, step_limit=1.1) for name, rules in tiny_suite.rulesets.items()}
+    for ruleset in rulesets:
+        plans = plan_run(request(replace(tiny_suite, rulesets=rulesets), ruleset=ruleset))
+        assert tiny_suite.workload("digits_mlp").step_hint == 100
+        assert {plan.max_steps for plan in plans} == {110}
 
 
 def test_algoperf_suites_plan_the_public_points() -> None:

@@ -92,6 +92,8 @@ MISTAKES = [
     ("[rulesets.external]\nstudies = 2\ntrials = 3", "[rulesets]", "rulesets", "at least 1 item"),
     ("trials = 3", "trials = 2.0", "rulesets.external.trials", "valid integer"),
     ("trials = 3", "trials = 3\nbudget_factor = -1.5", "rulesets.external.budget_factor", "greater than 0"),
+    ("trials = 3", "trials = 3\nstep_limit = 0", "rulesets.external.step_limit", "greater than 0"),
+    ("trials = 3", "trials = 3\nstep_limit = true", "rulesets.external.step_limit", "valid number"),
     ("r_max = 4.0", "r_max = 1.0", "scoring.r_max", "greater than 1"),
     ("draw_seed = 7", "draw_seed = -7", "held_out.draw_seed", "greater than or equal to 0"),
     ('"clicks_wide"]', '"sounds_wide"]', "held_out.pools.first", "variants of the workloads, found 'sounds_wide'"),

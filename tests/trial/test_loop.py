@@ -76,6 +76,7 @@ def trial_of(suite: Suite, folder: Path, time: FakeTime, monkeypatch: pytest.Mon
         clock=Clock(setup_on_clock=True, now=time),
         seeds=stub(),
         device=torch.device("cpu"),
+        step_limit=plan.step_limit(plan.workload.batch_size),
         report=lambda evaluation: time.pass_by(3.0),
     )
 

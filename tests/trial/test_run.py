@@ -94,7 +94,7 @@ def test_an_error_is_on_record_with_its_traceback(tiny_suite: Suite, tmp_path: P
 def test_nan_reaches_nothing_and_does_not_hang(tiny_suite: Suite, tmp_path: Path) -> None:
     plan = plan_of(tiny_suite, "digits_resnet", "Diverger", max_steps=30)
     result, evaluations = run(plan, tmp_path)
-    assert result.ended == "training_complete"
+    assert result.ended == "budget_spent"
     assert result.time_to_target is None
     assert "diverged" in result.reason
     assert math.isnan(evaluations[-1]["validation/loss"])
@@ -150,7 +150,37 @@ def test_what_a_submission_sees(tiny_suite: Suite, tmp_path: Path) -> None:
     assert {look["subnormal"] for look in seen} == {0.0}, "too small for a fast path of the processor"
     elapsed = [look["elapsed"] for look in seen]
     assert elapsed == sorted(elapsed)
-    assert all(look["fraction"] == pytest.approx(look["elapsed"] / 20.0, rel=0.5) for look in seen)
+    assert {look["step_limit"] for look in seen} == {12}
+    assert [look["fraction"] for look in seen[1:]] == [step / 12 for step in range(1, 12)], "of 20 s, far less"
+
+
+def test_the_fraction_of_the_budget_is_that_of_the_seconds_where_these_are_fewer(
+    tiny_suite: Suite, tmp_path: Path
+) -> None:
+    plan = plan_of(tiny_suite, "digits_resnet", "Spy", max_steps=10**6, budget=0.2)
+    spy = load_submission(plan.submission.location)
+    spy.seen.clear()  # type: ignore[attr-defined]
+    run(plan, tmp_path)
+    seen = spy.seen  # type: ignore[attr-defined]
+    assert len(seen) > 1
+    assert all(look["fraction"] == pytest.approx(look["elapsed"] / 0.2, rel=0.5) for look in seen[1:])
+
+
+def test_a_race_ends_with_the_last_step_granted(tiny_suite: Suite, tmp_path: Path) -> None:
+    plan = plan_of(tiny_suite, "digits_mlp", "Sgd", max_steps=25, hyperparameters={"learning_rate": 0.0})
+    result, evaluations = run(plan, tmp_path)
+    assert (result.ended, result.steps) == ("budget_spent", 25)
+    assert result.reason == "made its 25 steps without reaching the target"
+    assert evaluations[-1]["step"] == 25, "what the last step came to is looked at"
+
+
+def test_smaller_batches_make_for_more_steps(tiny_suite: Suite, tmp_path: Path) -> None:
+    """As many examples for every batch size up to the suite's of 32, and no fewer steps above it."""
+    plan = plan_of(tiny_suite, "digits_mlp", "SmallBatches", max_steps=7, hyperparameters={"learning_rate": 0.0})
+    assert {size: plan.step_limit(size) for size in (1, 16, 32, 64)} == {1: 224, 16: 14, 32: 7, 64: 7}
+    result, _ = run(plan, tmp_path)
+    assert (result.batch_size, result.steps) == (12, 19)
+    assert replace(plan, max_steps=None).step_limit(12) == math.inf
 
 
 @pytest.mark.parametrize("stop_when", ["validation_target", "both_targets"])

@@ -109,6 +109,13 @@ class Cheat(Sgd):
         torch.set_float32_matmul_precision("medium")
 
 
+class SmallBatches(Sgd):
+    """Chooses a smaller batch than the suite's 32."""
+
+    def batch_size(self, task: Task) -> int:
+        return 12
+
+
 class Spy(Sgd):
     """Writes down what it sees."""
 
@@ -120,6 +127,7 @@ class Spy(Sgd):
                 "step": task.step,
                 "elapsed": task.elapsed,
                 "fraction": task.fraction_of_budget,
+                "step_limit": task.step_limit,
                 "evaluations": len(task.evaluations),
                 "training": task.model.training,
                 "subnormal": float(torch.tensor(1e-38) / 10),

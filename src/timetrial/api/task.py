@@ -74,12 +74,19 @@ class Task(Protocol):
         """Seconds of submission time after which the trial is over (infinity: no limit)."""
 
     @property
+    def step_limit(self) -> float:
+        """Steps after which the trial is over (infinity: no limit), for the batch size that was chosen.
+
+        Until it was, that is in the algorithm's `batch_size`, for the suite's.
+        """
+
+    @property
     def elapsed(self) -> float:
         """Seconds of submission time so far, without waiting for the accelerator."""
 
     @property
     def fraction_of_budget(self) -> float:
-        """`elapsed / budget`, which may exceed 1 for a moment at the end."""
+        """`elapsed / budget` or `step / step_limit`, whichever is more; may exceed 1 for a moment at the end."""
 
     @property
     def step(self) -> int:

@@ -69,6 +69,7 @@ def _workloads(only: str | None) -> list[dict[str, Any]]:
             "preset": workload.preset,
             "metric": workload.metric,
             "target": workload.validation_target,
+            "step hint": workload.step_hint,
             "budget (s)": workload.budget,
             "status": status(workload),
         }

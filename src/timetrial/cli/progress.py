@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -28,6 +29,8 @@ class RunProgress:
         self._walls: dict[str, list[float]] = {}
         self._pace: dict[str, float] = {}
         """Seconds that a whole trial of a workload takes, as far as those that run can tell."""
+        self._shares: dict[str, float] = {}
+        """The same, divided by the seconds that it is granted."""
         self._left: dict[str, float] = {}
         """Seconds that a running trial still needs at most, as of its last evaluation."""
         self._bars: dict[str, TaskID] = {}
@@ -64,17 +67,11 @@ class RunProgress:
         match event:
             case Started(plan):
                 self._began[plan.folder] = time.monotonic()
-                total = plan.max_steps if math.isinf(plan.budget) else plan.budget
-                self._bars[plan.folder] = self._live.add_task(_short_name(plan), total=total, amount="", note="starts")
+                self._bars[plan.folder] = self._live.add_task(_short_name(plan), total=1.0, amount="", note="starts")
             case Evaluated(plan, row):
-                by_steps = math.isinf(plan.budget)
-                self._look_ahead(plan, row)
-                self._live.update(
-                    self._bars[plan.folder],
-                    completed=row["step"] if by_steps else row["submission_time"],
-                    amount="" if by_steps else f"{row['submission_time']:.3g} of {plan.budget:g} s",
-                    note=_standing(plan, row),
-                )
+                done, amount = _done(plan, row)
+                self._look_ahead(plan, row, done)
+                self._live.update(self._bars[plan.folder], completed=done, amount=amount, note=_standing(plan, row))
             case Ended(plan, result):
                 self.results.append((plan, result))
                 self._close(plan)
@@ -84,11 +81,11 @@ class RunProgress:
                 self._close(plan)
                 self._say(plan, reason, bad=True)
 
-    def _look_ahead(self, plan: TrialPlan, row: Mapping[str, float]) -> None:
+    def _look_ahead(self, plan: TrialPlan, row: Mapping[str, float], done: float) -> None:
         """Learn from a running trial how long it, and others on its workload, will take at most."""
-        done = row["step"] / plan.max_steps if plan.max_steps else row["submission_time"] / plan.budget
         if done > 0:
-            self._pace[plan.workload.name] = row["total_time"] / done
+            self._pace[plan.workload.name] = pace = row["total_time"] / done
+            self._shares[plan.workload.name] = pace / _granted(plan)
             self._left[plan.folder] = row["total_time"] * max(1 / done - 1, 0)
             self._live.update(self._overall, note=self._left_note())
 
@@ -122,15 +119,35 @@ class RunProgress:
         return sum(left) / self._jobs
 
     def _expected(self, plan: TrialPlan) -> float:
-        """What such trials took so far, else what those that run are likely to, else the budget."""
-        if walls := self._walls.get(plan.workload.name):
+        """What such trials took so far, else what those that run are likely to, else the budget.
+
+        Of the budget, as much as whole trials of other workloads are likely to need of theirs: where steps end
+        trials, seconds are granted with room to spare.
+        """
+        name = plan.workload.name
+        if walls := self._walls.get(name):
             return sum(walls) / len(walls)
-        budget = plan.workload.budget if math.isinf(plan.budget) else plan.budget
-        return self._pace.get(plan.workload.name, budget)
+        if name in self._pace:
+            return self._pace[name]
+        return _granted(plan) * (statistics.median(self._shares.values()) if self._shares else 1.0)
+
+
+def _granted(plan: TrialPlan) -> float:
+    """Seconds that a trial may take; where only steps count, those of a race."""
+    return plan.workload.budget if math.isinf(plan.budget) else plan.budget
 
 
 def _short_name(plan: TrialPlan) -> str:
     return escape(f"{plan.submission.name} on {plan.workload.name}, study {plan.study} trial {plan.trial}")
+
+
+def _done(plan: TrialPlan, row: Mapping[str, float]) -> tuple[float, str]:
+    """How much of what it is granted a trial has used, and that in words: of its seconds or of its steps."""
+    seconds = row["submission_time"] / plan.budget
+    steps = row["step"] / plan.max_steps if plan.max_steps else 0.0
+    if steps > seconds:
+        return steps, f"{row['step']:.0f} of {plan.max_steps} steps"
+    return seconds, f"{row['submission_time']:.3g} of {plan.budget:g} s"
 
 
 def _standing(plan: TrialPlan, row: Mapping[str, float]) -> str:

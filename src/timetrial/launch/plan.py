@@ -117,6 +117,7 @@ def _plan_pair(
             hyperparameters={**algorithm.hyperparameters, **point},
             seed=trial_seed(request.seed, study, trial),
             budget=workload.budget * rules.budget_factor,
+            max_steps=rules.steps(workload.step_hint),
             device=request.device,
         )
         for study, study_points in enumerate(points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -44,10 +45,20 @@ class TrialPlan:
     budget: Number
     """Seconds of submission time; infinity where only steps count."""
     max_steps: int | None = None
-    """The trial is complete after so many steps."""
+    """The trial is over after so many steps of the suite's batch size; see `step_limit`."""
     race: bool = True
     """Whether reaching the targets ends the trial; target setting runs on to `max_steps`."""
     device: Literal["cpu", "cuda"] = "cpu"
+
+    def step_limit(self, batch_size: int) -> float:
+        """Return the number of steps after which the trial is over; infinity where only seconds count.
+
+        Smaller batches than the suite's make for as many more steps, so that no choice of batch size is granted
+        fewer examples than another; larger ones do not make for fewer.
+        """
+        if self.max_steps is None:
+            return math.inf
+        return max(self.max_steps, -(-self.max_steps * self.workload.batch_size // batch_size))
 
     @property
     def folder(self) -> str:
@@ -62,6 +73,7 @@ class TrialResult:
     """How a trial ended. Times are seconds."""
 
     ended: Literal["target_reached", "budget_spent", "training_complete", "failed"]
+    """`budget_spent`: seconds or steps, as `reason` says. `training_complete`: by the algorithm's own word."""
     reason: str
     """One line for a person."""
     time_to_target: Number | None

@@ -2,7 +2,7 @@
 
 On the clock: data selection and waiting for data, the training step, preparing for an evaluation. Off it:
 evaluations, checkpoints, logging. The budget is looked at after every step; an evaluation past it would not
-count, so there is none.
+count, so there is none. Behind the last step that a suite grants there is one, if the seconds allow it.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Trial:
     clock: Clock
     seeds: Seeds
     device: torch.device
+    step_limit: float
+    """Steps after which the trial is over."""
     report: Callable[[Evaluation], None]
     """Told of each evaluation after it is recorded."""
     check_batch: Callable[[HostBatch], None] | None = None
@@ -54,7 +56,7 @@ class Trial:
     step: int = 0
     resumes: int = 0
     complete: bool = False
-    """The algorithm said so, or the last step allowed was made."""
+    """The algorithm said so, or the last step granted was made."""
     over: bool = False
     evaluations: list[Evaluation] = field(default_factory=list)
 
@@ -91,7 +93,7 @@ class Trial:
 
     def pause(self) -> None:
         """Evaluate where it is time to, and see whether the trial is over and when to pause next."""
-        self.complete = self.complete or self.step == self.plan.max_steps
+        self.complete = self.complete or self.step >= self.step_limit
         if self.evaluation_is_due():
             self.prepare_for_evaluation()
             if not self.budget_is_spent():
@@ -102,7 +104,7 @@ class Trial:
         """See whether the trial is over, and if not, where to pause next."""
         self.over = self.complete or self.budget_is_spent() or self.targets_are_reached() or self.is_lost()
         period = self.plan.workload.evaluation_period
-        self.pause_step = self.plan.max_steps or math.inf
+        self.pause_step = self.step_limit
         pause_time = self.plan.budget
         if period.steps is not None:
             self.pause_step = min(self.pause_step, (self.step // period.steps + 1) * period.steps)

@@ -85,6 +85,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     resuming = record.checkpoint_file.exists()
     clock.switch(Kind.HARNESS if resuming else Kind.SETUP)
     batch_size = algorithm.batch_size(task)
+    step_limit = task.step_limit = plan.step_limit(batch_size)
     algorithm.setup(task, Hyperparameters(plan.hyperparameters))
     machine.synchronize(device)
     clock.switch(Kind.HARNESS)
@@ -102,6 +103,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
         clock=clock,
         seeds=seeds,
         device=device,
+        step_limit=step_limit,
         report=report,
         check_batch=workload.check_batch,
     )
@@ -148,6 +150,8 @@ def _result_of(trial: Trial, started: Started) -> TrialResult:
         ended, reason = "target_reached", f"reached {workload.metric} {workload.validation_target:g}"
     elif trial.budget_is_spent():
         ended, reason = "budget_spent", f"spent its {trial.plan.budget:g} s without reaching the target"
+    elif trial.plan.race and trial.step >= trial.step_limit:
+        ended, reason = "budget_spent", f"made its {trial.step} steps without reaching the target"
     else:
         ended, reason = "training_complete", f"complete after {trial.step} steps"
     if time_to_target is None:

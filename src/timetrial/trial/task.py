@@ -39,6 +39,7 @@ class TrialTask:
         self.train_examples = plan.workload.train_examples
         self.default_batch_size = plan.workload.batch_size
         self.budget = plan.budget
+        self.step_limit = plan.step_limit(self.default_batch_size)
         self.validation_target = plan.workload.validation_target if plan.race else math.nan
         self.device = device
         self.generator = generator
@@ -57,8 +58,8 @@ class TrialTask:
 
     @property
     def fraction_of_budget(self) -> float:
-        """`elapsed / budget`, which may exceed 1 for a moment at the end."""
-        return self._clock.submission / self.budget
+        """`elapsed / budget` or `step / step_limit`, whichever is more; may exceed 1 for a moment at the end."""
+        return max(self._clock.submission / self.budget, self.step / self.step_limit)
 
     def backward(
         self,
