@@ -22,7 +22,9 @@ scores here, and Kendall's tau of their ranking and the published one, by second
 workloads are scored, only under the external ruleset, as there, and only submissions that ran on all of those that any
 ran on.
 
-Records of a workload that the suite has changed since, another step hint, budget or model, are left out.
+Trials that would end otherwise under the suite as it is are left out: of another step hint or model, of more steps than
+are granted, or cut short by seconds of which there are more now. The ranking takes as many trials of each submission as
+there are of all that it compares.
 
 What a step of Shampoo costs, over what one of NAdamW does, is of each the trial with the least seconds a step: noise
 adds to them, and dropout does. In the public logs the ratios are 0.80 to 1.14 by workload (medians; Shampoo in PyTorch,
@@ -228,7 +230,7 @@ def agreement(records: Records) -> list[Fact]:
         records.suite,
         workloads=shared,
         studies=len({trial.study for trial in trials}),
-        trials=max(trial.trial for trial in trials),
+        trials=min(max(trial.trial for trial in records.trials[each, name]) for each in found for name in shared),
         resamples=0,
     )
     published = [PUBLISHED[name] for name in report.submissions]
@@ -243,13 +245,33 @@ def agreement(records: Records) -> list[Fact]:
     return [Fact(fact, numbers, rankings[0][0] >= AGREEMENT)]
 
 
-def of_the_suite_as_it_is(trial: TrialHistory, suite: Suite) -> bool:
-    """Return whether a trial had the step hint, the budget and the model that its workload has in the suite today."""
+def valid_today(trials: Sequence[TrialHistory], suite: Suite, rules: Ruleset) -> list[TrialHistory]:
+    """Return the trials of a submission on a workload that would end the same under the suite as it is.
+
+    Left out are those of another step hint or model, those that have not ended, and those that reached the target
+    after more steps than are granted today. Of a study whose trials all missed, and some because they had fewer
+    seconds than today and made fewer steps, nothing is known; where one did reach the target, it was the fastest.
+    """
+    ends = {id(trial): end_today(trial, suite, rules) for trial in trials}
+    open_studies = {trial.study for trial in trials if ends[id(trial)] == "cut short"}
+    open_studies -= {trial.study for trial in trials if ends[id(trial)] == "reached"}
+    return [trial for trial in trials if ends[id(trial)] and trial.study not in open_studies]
+
+
+def end_today(trial: TrialHistory, suite: Suite, rules: Ruleset) -> str | None:
+    """Return how a trial ended, seen from the suite as it is: reached, missed, cut short; None for another suite's."""
     record, entry = TrialRecord(trial.path), suite.workload(trial.workload)
-    if record.plan is None or record.change(workload_of(entry).identities()):
-        return False
-    own = record.plan.workload
-    return (own.step_hint, own.budget) == (entry.step_hint, entry.budget)
+    plan, result = record.plan, record.result
+    if plan is None or result is None or plan.workload.step_hint != entry.step_hint:
+        return None
+    if record.change(workload_of(entry).identities()):
+        return None
+    today = replace(plan, max_steps=rules.steps(entry.step_hint), budget=entry.budget * rules.budget_factor)
+    limit = today.step_limit(result.batch_size or entry.batch_size)
+    if result.ended == "target_reached":
+        return "reached" if result.steps <= limit else None
+    spent = result.steps >= limit or result.submission_time >= today.budget
+    return "cut short" if result.ended == "budget_spent" and not spent else "missed"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -263,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trials: Trials = {}
     for folder in options.runs:
         for key, found in read_trials(folder, suite, options.ruleset).items():
-            current = [trial for trial in found if of_the_suite_as_it_is(trial, suite)]
+            current = valid_today(found, suite, suite.ruleset(options.ruleset))
             if len(current) < len(found):
                 print(f"{folder}: {' on '.join(key)}: {len(found) - len(current)} trials left out", file=sys.stderr)
             if current:

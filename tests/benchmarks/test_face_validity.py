@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +16,25 @@ import pytest
 from timetrial.algorithms.registry import identify
 from timetrial.records.algoperf_logs import read_algoperf_logs
 from timetrial.records.history import TrialHistory
-from timetrial.records.plan import TrialPlan
+from timetrial.records.plan import TrialPlan, TrialResult
 from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import load_suite
 from timetrial.workloads.registry import workload_of
+
+ENDED = TrialResult(
+    ended="budget_spent",
+    reason="",
+    time_to_target=None,
+    steps=0,
+    examples=0,
+    submission_time=0.0,
+    seconds={},
+    total=0.0,
+    harness_us_per_step=0.0,
+    cpu_time=0.0,
+    load=(0.0, 0.0),
+    resumes=0,
+)
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -141,29 +156,83 @@ def test_a_submission_is_ranked_once_it_ran_on_every_workload_that_others_did(fa
     assert fact.numbers.endswith("; on ogbg, wmt; not yet on all of them: amos")
 
 
-def test_records_of_the_suite_as_it_was_are_known(face_validity: ModuleType, tmp_path: Path) -> None:
+@pytest.fixture
+def recorded(tmp_path: Path) -> Callable[..., TrialHistory]:
+    """Makes records of trials on ogbg, which may have ended otherwise than under today's suite."""
     suite = load_suite("mini-1")
     entry = suite.workload("ogbg")
-    for folder, step_hint, environment in (
-        ("now", entry.step_hint, workload_of(entry).identities()),
-        ("before", entry.step_hint // 2, {}),
-        ("another", entry.step_hint, {"model": "of other sizes"}),
-        ("silent", entry.step_hint, {}),
-    ):
+
+    def record(
+        trial: int,
+        ended: str | None = "budget_spent",
+        *,
+        steps: int = entry.step_hint,
+        study: int = 0,
+        step_hint: int = entry.step_hint,
+        environment: Mapping[str, str] | None = None,
+    ) -> TrialHistory:
         plan = TrialPlan(
             suite=suite.name,
             workload=replace(entry, step_hint=step_hint),
             protocol=suite.protocol,
             submission=identify("adamw"),
             ruleset="external",
-            study=0,
-            trial=1,
+            study=study,
+            trial=trial,
             hyperparameters={},
             seed=0,
-            budget=entry.budget,
+            budget=entry.budget / 3,
         )
-        TrialRecord(tmp_path / folder).begin(plan, environment)
-    names = ("now", "before", "another", "silent", "none")
-    found = {name: replace(history("adamw", 1, [0.1]), path=tmp_path / name) for name in names}
-    current = {name: face_validity.of_the_suite_as_it_is(trial, suite) for name, trial in found.items()}
-    assert current == {"now": True, "before": False, "another": False, "silent": True, "none": False}
+        own = TrialRecord(tmp_path / plan.folder)
+        own.begin(plan, environment or workload_of(entry).identities())
+        if ended:
+            own.finish(replace(ENDED, ended=ended, steps=steps, submission_time=entry.budget / 3))  # type: ignore[arg-type]
+        return replace(history("adamw", trial, [0.1], study=study), path=own.folder)
+
+    return record
+
+
+def test_trials_of_the_suite_as_it_was_are_left_out(
+    face_validity: ModuleType, recorded: Callable[..., TrialHistory], tmp_path: Path
+) -> None:
+    suite = load_suite("mini-1")
+    hint = suite.workload("ogbg").step_hint
+    trials = [
+        recorded(1),
+        recorded(2, step_hint=hint // 2),
+        recorded(3, environment={"model": "of other sizes"}),
+        recorded(4, None),
+        recorded(5, "target_reached", steps=hint + 1),
+        recorded(6, "target_reached"),
+        recorded(7, "failed", steps=3),
+        recorded(8, "training_complete", steps=3),
+        replace(history("adamw", 9, [0.1]), path=tmp_path / "none"),
+    ]
+    found = face_validity.valid_today(trials, suite, suite.ruleset("external"))
+    assert [trial.trial for trial in found] == [1, 6, 7, 8]
+
+
+def test_a_study_that_seconds_cut_short_says_something_once_a_trial_reached_the_target(
+    face_validity: ModuleType, recorded: Callable[..., TrialHistory]
+) -> None:
+    """With more seconds study 0 might have reached it; the trial of study 1 that was cut short had been overtaken."""
+    suite = load_suite("mini-1")
+    trials = [
+        recorded(1),
+        recorded(2, steps=1000),
+        recorded(1, "target_reached", study=1, steps=900),
+        recorded(2, study=1, steps=1000),
+        recorded(1, study=2),
+    ]
+    found = face_validity.valid_today(trials, suite, suite.ruleset("external"))
+    assert [(trial.study, trial.trial) for trial in found] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_rankings_take_as_many_trials_of_each(face_validity: ModuleType) -> None:
+    """The third trial of one submission counts for nothing where the others have two."""
+    target = load_suite("mini-1").workload("ogbg").validation_target
+    names = ("distributed_shampoo", "nadamw_baseline", "lawa_queue")
+    two = [history(name, trial, [0.1, target]) for name in names for trial in (1, 2)]
+    (fact,) = face_validity.agreement(records(face_validity, *two, history("lawa_queue", 3, [target])))
+    assert "lawa_queue 1.00" in fact.numbers
+    assert fact.numbers.count(" 1.00") == 6, "all level, by time and by steps"
