@@ -123,7 +123,7 @@ def test_losses_agree_with_their_definition(workload: Workload) -> None:
 
 @pytest.mark.parametrize("name", BASES)
 def test_models_of_a_name_are_told_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what presets and variants change, and by the weight multiplier."""
+    """By what presets and variants change, and by the weight multiplier and what it multiplies."""
     tiny = load_workload(name, "tiny")
     others = [load_workload(name, preset) for preset in tiny.presets]
     others += [load_workload(name, "tiny", variant) for variant in tiny.variants]
@@ -131,4 +131,6 @@ def test_models_of_a_name_are_told_apart(name: str, monkeypatch: pytest.MonkeyPa
         assert (other.model_identity() == tiny.model_identity()) == (other.config == tiny.config)
     before = tiny.model_identity()
     monkeypatch.setattr(type(tiny), "weight_multipliers", {"tiny": 3.0})
-    assert tiny.model_identity() != before
+    multiplied = tiny.model_identity()
+    monkeypatch.setattr(type(tiny), "multiplied_kinds", frozenset({ParameterKind.BIAS}))
+    assert len({before, multiplied, tiny.model_identity()}) == 3

@@ -20,9 +20,18 @@ OWNERS = [base for base in BASES if load_workload(base, "tiny").weight_multiplie
 
 def halves(tiny: Tiny) -> tuple[MultipliedTorch, nn.Module]:
     """Return the half with a multiplier, and the model that it builds from the same chance as `tiny.model`."""
-    half = MultipliedTorch(tiny.half, MULTIPLIER)
+    half = MultipliedTorch(tiny.half, MULTIPLIER, tiny.workload.multiplied_kinds)
     torch.manual_seed(0)
     return half, half.build_model()
+
+
+def units(tiny: Tiny) -> dict[str, float]:
+    """Return what each of a model's parameters is multiplied by."""
+    kinds, chosen = tiny.half.parameter_kinds(tiny.model), tiny.workload.multiplied_kinds
+    return {
+        name: MULTIPLIER if weight.ndim >= 2 and (chosen is None or kinds[name] in chosen) else 1.0
+        for name, weight in tiny.model.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("case", [case for case in VARIANTS if case[0] in OWNERS], ids=name_of)
@@ -37,7 +46,7 @@ def test_the_function_is_the_same_and_gradients_are_multiplied(case: tuple[str, 
         each.loss(tiny.batch, logits[name]).mean.backward()
     torch.testing.assert_close(logits["multiplied"], logits["plain"])
     for (name, weight), (shown, own) in zip(plain.named_parameters(), model.named_parameters(), strict=True):
-        unit = MULTIPLIER if weight.ndim >= 2 else 1.0
+        unit = units(tiny)[name]
         assert shown == name
         torch.testing.assert_close(own * unit, weight)
         assert (own.grad is None) == (weight.grad is None)
@@ -52,7 +61,8 @@ def test_a_step_of_adam_goes_as_far_as_one_at_a_multiple_of_its_rate(name: str) 
     """Twice, so that a model whose parameters were left multiplied, or with a used graph, would show."""
     tiny = Tiny((name, None))
     half, model = halves(tiny)
-    rates = [{"params": [weight], "lr": 1e-3 * MULTIPLIER ** (weight.ndim >= 2)} for weight in tiny.model.parameters()]
+    unit_of = units(tiny)
+    rates = [{"params": [weight], "lr": 1e-3 * unit_of[name]} for name, weight in tiny.model.named_parameters()]
     # So small an epsilon that it does not count beside gradients that differ by the multiplier.
     optimizers = [torch.optim.Adam(rates, eps=1e-30), torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-30)]
     before = [weight.detach().clone() for weight in tiny.model.parameters()]
@@ -64,9 +74,8 @@ def test_a_step_of_adam_goes_as_far_as_one_at_a_multiple_of_its_rate(name: str) 
             each.loss(tiny.batch, logits).mean.backward()
             optimizer.step()
     moved = 0.0
-    for old, plain, own in zip(before, tiny.model.parameters(), model.parameters(), strict=True):
-        unit = MULTIPLIER if plain.ndim >= 2 else 1.0
-        apart = (own * unit - plain).abs()
+    for old, (shown, plain), own in zip(before, tiny.model.named_parameters(), model.parameters(), strict=True):
+        apart = (own * unit_of[shown] - plain).abs()
         # Adam's step has the size of the rate whatever the gradient's: one of rounding's size has a sign by chance.
         assert (apart > 1e-4).float().mean() < 0.05
         moved = max(moved, (plain - old).abs().max().item())
@@ -87,6 +96,14 @@ def test_an_evaluation_sees_the_multiplied_model(name: str) -> None:
     (examples, plain), (own_examples, own) = found
     assert own_examples == examples > 0
     assert own == pytest.approx(plain, rel=1e-5)
+
+
+def test_of_translation_the_embedding_alone_is_multiplied() -> None:
+    """It is stored with the usual deviation, and the rest as it is elsewhere."""
+    tiny = Tiny(("wmt", None))
+    assert {name for name, unit in units(tiny).items() if unit != 1.0} == {"shared_embedding.weight"}
+    model = load_workload("wmt", "mini").torch().build_model()
+    assert float(model.shared_embedding.weight.detach().std()) == pytest.approx(0.02, rel=0.02)  # type: ignore[union-attr]
 
 
 def test_a_shared_embedding_stays_one_parameter() -> None:

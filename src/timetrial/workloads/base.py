@@ -147,6 +147,9 @@ class Workload(ABC, Generic[Config]):
     weight_multipliers: ClassVar[Mapping[str, float]] = {}
     """By preset, what the model multiplies its matrices by, where that is not 1: see `multiplied_torch`."""
 
+    multiplied_kinds: ClassVar[frozenset[ParameterKind] | None] = None
+    """Which of them it multiplies; None: all."""
+
     datasets: ClassVar[Mapping[str, Generated]] = {}
     """By preset, the generated dataset, where there is one."""
 
@@ -183,7 +186,10 @@ class Workload(ABC, Generic[Config]):
 
     def model_identity(self) -> str:
         """Return a SHA-256 of the model's sizes, switches and multiplier, which tells it from others of its name."""
-        told = {"config": asdict(self.config), "weight_multiplier": self.weight_multipliers.get(self.preset)}
+        multiplier = self.weight_multipliers.get(self.preset)
+        told: dict[str, Any] = {"config": asdict(self.config), "weight_multiplier": multiplier}
+        if multiplier is not None and self.multiplied_kinds is not None:
+            told["multiplied_kinds"] = sorted(kind.name for kind in self.multiplied_kinds)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def generated(self) -> Generated | None:

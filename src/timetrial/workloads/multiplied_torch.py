@@ -12,7 +12,7 @@ descent by c^2. That is the symmetry of abc-parametrizations (Yang and Hu 2021, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
 def multiplied(half: TorchWorkload, workload: Workload[Any]) -> TorchWorkload:
     """Return a workload's PyTorch half, with the weight multiplier that its preset has."""
     multiplier = workload.weight_multipliers.get(workload.preset)
-    return half if multiplier is None else MultipliedTorch(half, multiplier)
+    return half if multiplier is None else MultipliedTorch(half, multiplier, workload.multiplied_kinds)
 
 
 class MultipliedTorch(TorchWorkload):
     """The PyTorch half of a workload whose matrices, embeddings and filters are used as `multiplier` times themselves.
 
-    What has a single axis, biases and the scales of norms, is used as it is.
+    What has a single axis, biases and the scales of norms, is used as it is, and so is what is not of `kinds`, where
+    these are given.
     """
 
-    def __init__(self, half: TorchWorkload, multiplier: float) -> None:
+    def __init__(self, half: TorchWorkload, multiplier: float, kinds: Set[ParameterKind] | None = None) -> None:
         self._half = half
         self._multiplier = multiplier
+        self._kinds = kinds
+        self._found: frozenset[str] | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Return what the workload has beside the protocol: speech, the steps of its logits."""
@@ -49,7 +52,7 @@ class MultipliedTorch(TorchWorkload):
         """Build the model as the workload does, its matrices divided by the multiplier."""
         model = self._half.build_model()
         with torch.no_grad():
-            for _, weight in _matrices(model):
+            for _, weight in self._multiplied(model):
                 weight.div_(self._multiplier)
         return model
 
@@ -80,9 +83,23 @@ class MultipliedTorch(TorchWorkload):
 
     def used(self, model: nn.Module, function: Callable[[nn.Module], Any]) -> Any:
         """Return what a function of the model returns while its matrices are multiplied."""
-        used = {f"model.{name}": self._multiplier * weight for name, weight in _matrices(model)}
+        used = {f"model.{name}": self._multiplier * weight for name, weight in self._multiplied(model)}
         # Names are unique: to follow ties would put a shared embedding's product back in its place afterwards.
         return functional_call(_Applied(model), used, (function,), tie_weights=False)
+
+    def _multiplied(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, weight) for name, weight in model.named_parameters() if name in self._names(model))
+
+    def _names(self, model: nn.Module) -> frozenset[str]:
+        """Which parameters are multiplied: looked up once, since every model of a half has the same names."""
+        if self._found is None:
+            kinds = self._half.parameter_kinds(model)
+            self._found = frozenset(
+                name
+                for name, weight in model.named_parameters()
+                if weight.ndim >= 2 and (self._kinds is None or kinds[name] in self._kinds)
+            )
+        return self._found
 
 
 class _Applied(nn.Module):
@@ -111,7 +128,3 @@ class _MultipliedEvaluation(Evaluation):
 
     def result(self) -> dict[str, float]:
         return self._evaluation.result()
-
-
-def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, weight) for name, weight in model.named_parameters() if weight.ndim >= 2)

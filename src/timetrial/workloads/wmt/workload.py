@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from timetrial.api import LossType
+from timetrial.api import LossType, ParameterKind
 from timetrial.errors import UserError
 from timetrial.prepared.folder import Prepared, open_prepared
 from timetrial.workloads.base import HostBatch, Split, Workload
@@ -27,7 +27,7 @@ from timetrial.workloads.wmt.recipe import TOKENIZER, WmtRecipe
 from timetrial.workloads.wmt.tokens import END_OF_SENTENCE, FIRST_PIECE, PADDING
 
 if TYPE_CHECKING:
-    from timetrial.workloads.wmt.model_torch import WmtTorch
+    from timetrial.workloads.base import TorchWorkload
 
 Detokenize: TypeAlias = Callable[[list[int]], str]
 """Maps the token ids of one sentence, its end-of-sentence token included, to text."""
@@ -116,6 +116,10 @@ class Wmt(Workload[WmtConfig]):
         "glu_tanh": lambda config: replace(config, activation="tanh", gated=True),
     }
 
+    weight_multipliers = {"mini": 50.0}
+    multiplied_kinds = frozenset({ParameterKind.EMBEDDING})
+    """The published embedding starts with deviation 1; stored with the usual 0.02 (Radford et al. 2019; Devlin et al.
+    2019) it is moved as far in 2,000 steps of the published rates as it is in the published trials' 133,333."""
     datasets = {
         "mini": Generated(
             name="wmt-mini",
@@ -129,11 +133,12 @@ class Wmt(Workload[WmtConfig]):
         ),
     }
 
-    def torch(self) -> WmtTorch:
+    def torch(self) -> TorchWorkload:
         """Return the PyTorch half; its evaluation needs the prepared tokenizer where text is made of its pieces."""
+        from timetrial.workloads.multiplied_torch import multiplied
         from timetrial.workloads.wmt.model_torch import WmtTorch
 
-        return WmtTorch(self.config, detokenize=self._detokenizer())
+        return multiplied(WmtTorch(self.config, detokenize=self._detokenizer()), self)
 
     def _detokenizer(self) -> Detokenize | None:
         if self.config.text == "token_ids":
