@@ -183,6 +183,11 @@ def test_smaller_batches_make_for_more_steps(tiny_suite: Suite, tmp_path: Path) 
     assert replace(plan, max_steps=None).step_limit(12) == math.inf
 
 
+def test_a_batch_size_that_is_none_is_said_to_be(tiny_suite: Suite, tmp_path: Path) -> None:
+    result, _ = run(plan_of(tiny_suite, "digits_mlp", "NoBatches", max_steps=5), tmp_path)
+    assert (result.ended, result.reason) == ("failed", "UserError: batch size: expected at least 1, found 0")
+
+
 @pytest.mark.parametrize("stop_when", ["validation_target", "both_targets"])
 def test_both_targets_may_be_asked_for(tiny_suite: Suite, tmp_path: Path, stop_when: str) -> None:
     workload = replace(tiny_suite.workload("digits_mlp"), test_target=0.9)

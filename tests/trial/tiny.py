@@ -116,6 +116,13 @@ class SmallBatches(Sgd):
         return 12
 
 
+class NoBatches(Sgd):
+    """Chooses a batch size that is none."""
+
+    def batch_size(self, task: Task) -> int:
+        return 0
+
+
 class Spy(Sgd):
     """Writes down what it sees."""
 

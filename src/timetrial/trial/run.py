@@ -26,6 +26,7 @@ from timetrial.trial.stream import BatchStream
 from timetrial.trial.task import TrialTask
 from timetrial.workloads.base import Data
 from timetrial.workloads.registry import workload_of
+from timetrial.workloads.sources import check_division
 
 
 class ChangedTrialError(UserError):
@@ -85,6 +86,7 @@ def assemble(plan: TrialPlan, record: TrialRecord, clock: Clock, report: Callabl
     resuming = record.checkpoint_file.exists()
     clock.switch(Kind.HARNESS if resuming else Kind.SETUP)
     batch_size = algorithm.batch_size(task)
+    check_division(batch_size)
     step_limit = task.step_limit = plan.step_limit(batch_size)
     algorithm.setup(task, Hyperparameters(plan.hyperparameters))
     machine.synchronize(device)

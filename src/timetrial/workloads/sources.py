@@ -166,7 +166,7 @@ class ArrayData:
             yield self._prepare_evaluation({name: array[start : start + batch_size] for name, array in arrays.items()})
 
 
-def check_division(batch_size: int, rank: int, ranks: int) -> None:
+def check_division(batch_size: int, rank: int = 0, ranks: int = 1) -> None:
     """Raise UserError unless the batch can be divided among the ranks, and there is such a rank."""
     if batch_size < 1:
         raise UserError(f"batch size: expected at least 1, found {batch_size}")
