@@ -272,7 +272,7 @@ def end_today(trial: TrialHistory, suite: Suite, rules: Ruleset) -> str | None:
         return None
     if record.change(workload_of(entry).identities()):
         return None
-    today = replace(plan, max_steps=rules.steps(entry.step_hint), budget=entry.budget * rules.budget_factor)
+    today = replace(plan, max_steps=rules.steps(entry), budget=rules.seconds(entry))
     limit = today.step_limit(result.batch_size or entry.batch_size)
     if result.ended == "target_reached":
         return "reached" if result.steps <= limit else None

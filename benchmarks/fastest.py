@@ -25,7 +25,7 @@ def times_of_studies(trials: list[TrialHistory], entry: SuiteWorkload, rules: Ru
     """Return the times of each study's trials."""
     studies: dict[int, list[TrialTimes]] = {}
     for trial in trials:
-        studies.setdefault(trial.study, []).append(trial_times(trial, entry, entry.budget * rules.budget_factor))
+        studies.setdefault(trial.study, []).append(trial_times(trial, entry, rules.seconds(entry)))
     return list(studies.values())
 
 

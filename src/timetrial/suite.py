@@ -97,9 +97,13 @@ class Ruleset:
     for any machine limits steps, so that the verdict is the same, and grants seconds with room to spare.
     """
 
-    def steps(self, step_hint: int) -> int | None:
-        """Return how many steps of the suite's batch size a trial is granted; None where only seconds count."""
-        return None if self.step_limit is None else max(round(self.step_limit * step_hint), 1)
+    def seconds(self, workload: SuiteWorkload) -> float:
+        """Return how many seconds of submission time a trial on a workload is granted."""
+        return workload.budget * self.budget_factor
+
+    def steps(self, workload: SuiteWorkload) -> int | None:
+        """Return how many steps of the suite's batch size it is granted; None where only seconds count."""
+        return None if self.step_limit is None else max(round(self.step_limit * workload.step_hint), 1)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -116,8 +116,8 @@ def _plan_pair(
             trial=trial,
             hyperparameters={**algorithm.hyperparameters, **point},
             seed=trial_seed(request.seed, study, trial),
-            budget=workload.budget * rules.budget_factor,
-            max_steps=rules.steps(workload.step_hint),
+            budget=rules.seconds(workload),
+            max_steps=rules.steps(workload),
             device=request.device,
         )
         for study, study_points in enumerate(points)

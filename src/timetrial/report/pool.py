@@ -65,7 +65,7 @@ class Pool:
 
     def budget(self, workload: str) -> float:
         """Seconds of submission time that the ruleset grants."""
-        return self.suite.workload(workload).budget * self.suite.ruleset(self.report.ruleset).budget_factor
+        return self.suite.ruleset(self.report.ruleset).seconds(self.suite.workload(workload))
 
     @cached_property
     def races(self) -> Mapping[str, Sequence[Race]]:

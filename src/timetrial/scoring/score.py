@@ -47,7 +47,7 @@ def score_histories(
     table, more = build_table(recorded, suite, selection, rules_of_tuning, compat=compat, studies=studies)
     rules = Rules(selection=selection, r_max=suite.scoring.r_max, compat=compat)
     budgets = Budgets(
-        seconds=np.array([suite.workload(name).budget for name in selection.workloads]) * rules_of_tuning.budget_factor,
+        seconds=np.array([rules_of_tuning.seconds(suite.workload(name)) for name in selection.workloads]),
         bases=len(selection.bases),
         compat=compat,
     )

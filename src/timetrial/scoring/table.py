@@ -175,7 +175,7 @@ def _cells(
             cells[key] = [trial_times_compat(history, workload) for history in with_stale_columns(trials)]
             continue
         surplus += max(0, len(trials) - ruleset.trials)
-        budget = workload.budget * ruleset.budget_factor
+        budget = ruleset.seconds(workload)
         cells[key] = [trial_times(history, workload, budget) for history in trials[: ruleset.trials]]
     if surplus:
         notes.append(
