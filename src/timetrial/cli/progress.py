@@ -28,9 +28,7 @@ class RunProgress:
         self._began: dict[str, float] = {}
         self._walls: dict[str, list[float]] = {}
         self._pace: dict[str, float] = {}
-        """Seconds that a whole trial of a workload takes, as far as those that run can tell."""
-        self._shares: dict[str, float] = {}
-        """The same, divided by the seconds that it is granted."""
+        """What a whole trial of a workload takes of the seconds granted, as far as those that run can tell."""
         self._left: dict[str, float] = {}
         """Seconds that a running trial still needs at most, as of its last evaluation."""
         self._bars: dict[str, TaskID] = {}
@@ -84,8 +82,7 @@ class RunProgress:
     def _look_ahead(self, plan: TrialPlan, row: Mapping[str, float], done: float) -> None:
         """Learn from a running trial how long it, and others on its workload, will take at most."""
         if done > 0:
-            self._pace[plan.workload.name] = pace = row["total_time"] / done
-            self._shares[plan.workload.name] = pace / _granted(plan)
+            self._pace[plan.workload.name] = row["total_time"] / done / _granted(plan)
             self._left[plan.folder] = row["total_time"] * max(1 / done - 1, 0)
             self._live.update(self._overall, note=self._left_note())
 
@@ -127,9 +124,8 @@ class RunProgress:
         name = plan.workload.name
         if walls := self._walls.get(name):
             return sum(walls) / len(walls)
-        if name in self._pace:
-            return self._pace[name]
-        return _granted(plan) * (statistics.median(self._shares.values()) if self._shares else 1.0)
+        elsewhere = statistics.median(self._pace.values()) if self._pace else 1.0
+        return _granted(plan) * self._pace.get(name, elsewhere)
 
 
 def _granted(plan: TrialPlan) -> float:
