@@ -47,7 +47,7 @@ class Trial:
     seeds: Seeds
     device: torch.device
     step_limit: float
-    """Steps after which the trial is over."""
+    """Steps after which the trial is over: kept here, since the task and the stream are in the algorithm's hands."""
     report: Callable[[Evaluation], None]
     """Told of each evaluation after it is recorded."""
     check_batch: Callable[[HostBatch], None] | None = None

@@ -88,7 +88,8 @@ class MultipliedTorch(TorchWorkload):
         return functional_call(_Applied(model), used, (function,), tie_weights=False)
 
     def _multiplied(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, weight) for name, weight in model.named_parameters() if name in self._names(model))
+        names = self._names(model)
+        return ((name, weight) for name, weight in model.named_parameters() if name in names)
 
     def _names(self, model: nn.Module) -> frozenset[str]:
         """Which parameters are multiplied: looked up once, since every model of a half has the same names."""
