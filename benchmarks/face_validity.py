@@ -258,10 +258,10 @@ def valid_today(trials: Sequence[TrialHistory], suite: Suite, rules: Ruleset) ->
     after more steps than are granted today. Of a study whose trials all missed, and some because they had fewer
     seconds than today and made fewer steps, nothing is known; where one did reach the target, it was the fastest.
     """
-    ends = {id(trial): end_today(trial, suite, rules) for trial in trials}
-    open_studies = {trial.study for trial in trials if ends[id(trial)] == "cut short"}
-    open_studies -= {trial.study for trial in trials if ends[id(trial)] == "reached"}
-    return [trial for trial in trials if ends[id(trial)] and trial.study not in open_studies]
+    ended = [(trial, end_today(trial, suite, rules)) for trial in trials]
+    open_studies = {trial.study for trial, end in ended if end == "cut short"}
+    open_studies -= {trial.study for trial, end in ended if end == "reached"}
+    return [trial for trial, end in ended if end and trial.study not in open_studies]
 
 
 def end_today(trial: TrialHistory, suite: Suite, rules: Ruleset) -> str | None:
@@ -288,15 +288,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     suite = load_suite(options.suite)
+    rules = suite.ruleset(options.ruleset)
     trials: Trials = {}
     for folder in options.runs:
         for key, found in read_trials(folder, suite, options.ruleset).items():
-            current = valid_today(found, suite, suite.ruleset(options.ruleset))
+            current = valid_today(found, suite, rules)
             if len(current) < len(found):
                 print(f"{folder}: {' on '.join(key)}: {len(found) - len(current)} trials left out", file=sys.stderr)
             if current:
                 trials.setdefault(key, []).extend(current)
-    records = Records(options.runs, suite, trials, suite.ruleset(options.ruleset))
+    records = Records(options.runs, suite, trials, rules)
     facts = [*families(records), *others(records)]
     if options.ruleset == "external":
         facts += agreement(records)
