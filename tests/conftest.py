@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 import torch
 
+from timetrial.records.plan import TrialResult
 from timetrial.suite import Suite, load_suite
 
 # One thread a process, also in the processes that tests start.
@@ -50,6 +51,25 @@ def algoperf_logs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reached() -> TrialResult:
+    """How a trial ended that reached its target; tests replace in it what they are about."""
+    return TrialResult(
+        ended="target_reached",
+        reason="reached accuracy 0.6",
+        time_to_target=1.0,
+        steps=100,
+        examples=3200,
+        submission_time=1.0,
+        seconds={},
+        total=1.0,
+        harness_us_per_step=1.0,
+        cpu_time=1.0,
+        load=(0.0, 0.0),
+        resumes=0,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -21,21 +21,6 @@ from timetrial.records.trial_record import TrialRecord
 from timetrial.suite import load_suite
 from timetrial.workloads.registry import workload_of
 
-ENDED = TrialResult(
-    ended="budget_spent",
-    reason="",
-    time_to_target=None,
-    steps=0,
-    examples=0,
-    submission_time=0.0,
-    seconds={},
-    total=0.0,
-    harness_us_per_step=0.0,
-    cpu_time=0.0,
-    load=(0.0, 0.0),
-    resumes=0,
-)
-
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -163,7 +148,7 @@ def test_submissions_are_ranked_on_workloads_that_all_of_them_ran_on(face_validi
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Callable[..., TrialHistory]:
+def recorded(tmp_path: Path, reached: TrialResult) -> Callable[..., TrialHistory]:
     """Makes records of trials on ogbg, which may have ended otherwise than under today's suite."""
     suite = load_suite("mini-1")
     entry = suite.workload("ogbg")
@@ -192,7 +177,7 @@ def recorded(tmp_path: Path) -> Callable[..., TrialHistory]:
         own = TrialRecord(tmp_path / plan.folder)
         own.begin(plan, environment or workload_of(entry).identities())
         if ended:
-            own.finish(replace(ENDED, ended=ended, steps=steps, submission_time=entry.budget / 3))  # type: ignore[arg-type]
+            own.finish(replace(reached, ended=ended, steps=steps, submission_time=entry.budget / 3))  # type: ignore[arg-type]
         return replace(history("adamw", trial, [0.1], study=study), path=own.folder)
 
     return record

@@ -15,21 +15,6 @@ from timetrial.launch.runner import Ended, Evaluated, Interrupted, Started
 from timetrial.records.plan import TrialPlan, TrialResult
 from timetrial.suite import Suite
 
-RESULT = TrialResult(
-    ended="target_reached",
-    reason="reached accuracy 0.6",
-    time_to_target=1.0,
-    steps=100,
-    examples=3200,
-    submission_time=1.0,
-    seconds={},
-    total=1.0,
-    harness_us_per_step=1.0,
-    cpu_time=1.0,
-    load=(0.0, 0.0),
-    resumes=0,
-)
-
 
 @pytest.fixture
 def plans(tiny_suite: Suite) -> list[TrialPlan]:
@@ -45,12 +30,12 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
     return Console(file=text, force_terminal=terminal, width=150, color_system=None), text
 
 
-def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan]) -> None:
+def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan], reached: TrialResult) -> None:
     screen, text = console(terminal=False)
     with RunProgress(screen, plans, done=3, jobs=1) as progress:
         for plan in plans:
             progress(Started(plan))
-        progress(Ended(plans[0], RESULT))
+        progress(Ended(plans[0], reached))
         progress(Interrupted(plans[1], "its process died"))
     assert text.getvalue().splitlines() == [
         "[4/5] tiny-test/external/adamw/study_0/digits_mlp/trial_1: reached accuracy 0.6 (about 0 s left)",
@@ -60,16 +45,16 @@ def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan]) -> None:
     assert len(progress.interrupted) == 1
 
 
-def test_a_terminal_shows_bars_and_the_time_left(plans: list[TrialPlan]) -> None:
+def test_a_terminal_shows_bars_and_the_time_left(plans: list[TrialPlan], reached: TrialResult) -> None:
     screen, text = console(terminal=True)
     row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
     with RunProgress(screen, plans, done=0, jobs=1) as progress:
         progress(Started(plans[0]))
         progress(Evaluated(plans[0], row))
         progress._live.refresh()
-        progress(Ended(plans[0], RESULT))
+        progress(Ended(plans[0], reached))
         progress(Started(plans[1]))
-        progress(Ended(plans[1], replace(RESULT, ended="failed", reason="ValueError: no")))
+        progress(Ended(plans[1], replace(reached, ended="failed", reason="ValueError: no")))
     shown = text.getvalue()
     assert "adamw on digits_mlp, study 0 trial 1" in shown
     assert "5 of 20 s" in shown

@@ -5,6 +5,7 @@ import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,14 +138,18 @@ def test_changed_precision_is_found_out(tiny_suite: Suite, tmp_path: Path) -> No
     assert "torch.get_float32_matmul_precision() is medium, must be highest" in result.reason
 
 
-def test_what_a_submission_sees(tiny_suite: Suite, tmp_path: Path) -> None:
-    plan = plan_of(tiny_suite, "digits_resnet", "Spy", max_steps=12, race=False)
+def seen_during(plan: TrialPlan, folder: Path) -> list[dict[str, Any]]:
+    """Run a trial of `Spy` and return what it saw, step by step."""
     spy = load_submission(plan.submission.location)
     assert issubclass(spy, object)
     assert spy.__name__ == Spy.__name__
     spy.seen.clear()  # type: ignore[attr-defined]  # the class was imported anew, under its submission's name
-    run(plan, tmp_path)
-    seen = spy.seen  # type: ignore[attr-defined]
+    run(plan, folder)
+    return spy.seen  # type: ignore[attr-defined,no-any-return]
+
+
+def test_what_a_submission_sees(tiny_suite: Suite, tmp_path: Path) -> None:
+    seen = seen_during(plan_of(tiny_suite, "digits_resnet", "Spy", max_steps=12, race=False), tmp_path)
     assert [look["step"] for look in seen] == list(range(12))
     assert [look["evaluations"] for look in seen] == [0, *[1] * 9, 2, 2]
     assert {look["subnormal"] for look in seen} == {0.0}, "too small for a fast path of the processor"
@@ -157,11 +162,7 @@ def test_what_a_submission_sees(tiny_suite: Suite, tmp_path: Path) -> None:
 def test_the_fraction_of_the_budget_is_that_of_the_seconds_where_these_are_fewer(
     tiny_suite: Suite, tmp_path: Path
 ) -> None:
-    plan = plan_of(tiny_suite, "digits_resnet", "Spy", max_steps=10**6, budget=0.2)
-    spy = load_submission(plan.submission.location)
-    spy.seen.clear()  # type: ignore[attr-defined]
-    run(plan, tmp_path)
-    seen = spy.seen  # type: ignore[attr-defined]
+    seen = seen_during(plan_of(tiny_suite, "digits_resnet", "Spy", max_steps=10**6, budget=0.2), tmp_path)
     assert len(seen) > 1
     assert all(look["fraction"] == pytest.approx(look["elapsed"] / 0.2, rel=0.5) for look in seen[1:])
 

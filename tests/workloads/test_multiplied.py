@@ -45,8 +45,9 @@ def test_the_function_is_the_same_and_gradients_are_multiplied(case: tuple[str, 
         logits[name] = each.forward(built, tiny.batch, train=True, update_batch_norm=True, dropout=0.0)
         each.loss(tiny.batch, logits[name]).mean.backward()
     torch.testing.assert_close(logits["multiplied"], logits["plain"])
+    unit_of = units(tiny)
     for (name, weight), (shown, own) in zip(plain.named_parameters(), model.named_parameters(), strict=True):
-        unit = units(tiny)[name]
+        unit = unit_of[name]
         assert shown == name
         torch.testing.assert_close(own * unit, weight)
         assert (own.grad is None) == (weight.grad is None)
