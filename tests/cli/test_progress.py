@@ -25,6 +25,12 @@ def plans(tiny_suite: Suite) -> list[TrialPlan]:
     )
 
 
+def evaluation(plan: TrialPlan) -> dict[str, float]:
+    """An evaluation after 40 steps of the suite's batch size and 5 seconds of training."""
+    examples = 40.0 * plan.workload.batch_size
+    return {"step": 40.0, "examples": examples, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
+
+
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
     text = io.StringIO()
     return Console(file=text, force_terminal=terminal, width=150, color_system=None), text
@@ -47,7 +53,7 @@ def test_off_a_terminal_every_trial_is_a_line(plans: list[TrialPlan], reached: T
 
 def test_a_terminal_shows_bars_and_the_time_left(plans: list[TrialPlan], reached: TrialResult) -> None:
     screen, text = console(terminal=True)
-    row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
+    row = evaluation(plans[0])
     with RunProgress(screen, plans, done=0, jobs=1) as progress:
         progress(Started(plans[0]))
         progress(Evaluated(plans[0], row))
@@ -71,7 +77,7 @@ def test_runs_without_a_race_count_steps(plans: list[TrialPlan], tmp_path: Path)
     screen, text = console(terminal=True)
     with RunProgress(screen, [plan], done=0, jobs=1) as progress:
         progress(Started(plan))
-        progress(Evaluated(plan, {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}))
+        progress(Evaluated(plan, evaluation(plan)))
         progress._live.refresh()
         assert progress._live.tasks[1].percentage == 50.0
     assert "step 40, accuracy 0.5" in text.getvalue()
@@ -82,7 +88,7 @@ def test_a_race_shows_what_it_has_used_most_of(plans: list[TrialPlan]) -> None:
     """40 of 80 steps are more than 5 of 20 s; for a slower algorithm 15 of 20 s are more than those."""
     plan = replace(plans[0], max_steps=80)
     screen, text = console(terminal=True)
-    row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
+    row = evaluation(plan)
     with RunProgress(screen, [plan], done=0, jobs=1) as progress:
         progress(Started(plan))
         progress(Evaluated(plan, row))
@@ -97,13 +103,29 @@ def test_a_race_shows_what_it_has_used_most_of(plans: list[TrialPlan]) -> None:
     assert "15 of 20 s" in shown
 
 
+def test_smaller_batches_are_granted_more_steps(plans: list[TrialPlan]) -> None:
+    """Half the batch size makes for 160 steps; twice the batch size does not make for 40."""
+    plan = replace(plans[0], max_steps=80)
+    screen, text = console(terminal=True)
+    row = evaluation(plan)
+    with RunProgress(screen, [plan], done=0, jobs=1) as progress:
+        progress(Started(plan))
+        progress(Evaluated(plan, {**row, "examples": row["examples"] / 2}))
+        progress._live.refresh()
+        assert progress._live.tasks[1].percentage == 25.0
+        progress(Evaluated(plan, {**row, "examples": 2 * row["examples"]}))
+        progress._live.refresh()
+        assert progress._live.tasks[1].percentage == 50.0
+    assert "40 of 160 steps" in text.getvalue()
+
+
 def test_what_one_workload_needs_of_its_seconds_is_expected_of_others(
     plans: list[TrialPlan], tiny_suite: Suite
 ) -> None:
     plan = replace(plans[0], max_steps=80)
     other = replace(plan, workload=tiny_suite.workload("digits_resnet"), budget=100.0)
     screen, text = console(terminal=True)
-    row = {"step": 40.0, "submission_time": 5.0, "total_time": 6.0, "validation/accuracy": 0.5}
+    row = evaluation(plan)
     with RunProgress(screen, [plan, other], done=0, jobs=1) as progress:
         progress._live.refresh()
         progress(Started(plan))

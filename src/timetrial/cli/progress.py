@@ -140,9 +140,11 @@ def _short_name(plan: TrialPlan) -> str:
 def _done(plan: TrialPlan, row: Mapping[str, float]) -> tuple[float, str]:
     """How much of what it is granted a trial has used, and that in words: of its seconds or of its steps."""
     seconds = row["submission_time"] / plan.budget
-    steps = row["step"] / plan.max_steps if plan.max_steps else 0.0
+    # An algorithm that selects its data draws more than it trains on: then the limit shown is the least there is.
+    limit = plan.step_limit(max(round(row["examples"] / row["step"]), 1))
+    steps = row["step"] / limit
     if steps > seconds:
-        return steps, f"{row['step']:.0f} of {plan.max_steps} steps"
+        return steps, f"{row['step']:.0f} of {limit:.0f} steps"
     return seconds, f"{row['submission_time']:.3g} of {plan.budget:g} s"
 
 
