@@ -122,11 +122,11 @@ def test_shampoo_and_caspr_begin_as_nadamw() -> None:
         return NAdamWOptimizer(w, **ADAM)
 
     assert_alike(lambda w: ShampooOptimizer(w, **ADAM, use_nadam=True), nadamw, SHAPES, 99)
-    assert_alike(lambda w: CASPROptimizer(w, **ADAM), nadamw, [(6, 4), (3, 2, 2, 2)], 100)
+    assert_alike(lambda w: CASPROptimizer(w, **ADAM), nadamw, [(6, 4), (3, 2, 2, 2)], 101)
     with pytest.raises(AssertionError):
         assert_alike(lambda w: ShampooOptimizer(w, **ADAM, use_nadam=True), nadamw, SHAPES, 100)
     with pytest.raises(AssertionError):
-        assert_alike(lambda w: CASPROptimizer(w, **ADAM), nadamw, [(6, 4), (3, 2, 2, 2)], 101)
+        assert_alike(lambda w: CASPROptimizer(w, **ADAM), nadamw, [(6, 4), (3, 2, 2, 2)], 102)
 
 
 def test_shampoo_of_identities_is_the_method_grafted() -> None:
@@ -201,6 +201,34 @@ def test_caspr_takes_nadams_norm_of_the_whole_tensor() -> None:
 
     assert float(move(1).norm()) == pytest.approx(float(move(100).norm()), rel=1e-9)
     assert not torch.allclose(move(1), move(100))
+
+
+def test_casprs_right_statistics_are_of_gradients_as_whitened_now() -> None:
+    """By hand for a 1 x 1 matrix, where the ridge is a millionth of the statistics."""
+    weight = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
+    optimizer = CASPROptimizer([weight], lr=0.1, betas=(0.9, 0.75), frequency=1, start=1)
+    left, right, root = 1e-6, 1.0, 1.0
+    for gradient in (0.5, -2.0, 0.25):
+        weight.grad = torch.full((1, 1), gradient, dtype=torch.float64)
+        optimizer.step()
+        before, left = left, 0.75 * left + 0.25 * gradient**2
+        right = 0.75 * right + 0.25 * (gradient * root) ** 2
+        root = (left * (1 + 1e-6)) ** -0.5
+        right *= before / left
+        assert optimizer.state[weight]["right statistics"][0].item() == pytest.approx(right, rel=1e-12)
+
+
+def test_casprs_right_statistics_neither_grow_nor_vanish() -> None:
+    """As float32 a factor above 1 that came back with every refresh would leave the range of numbers."""
+    weight = torch.zeros(5, 4, requires_grad=True)
+    optimizer = CASPROptimizer([weight], lr=1e-3, betas=(0.9, 0.99), frequency=2, start=3)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(300):
+        weight.grad = 10 ** (-step / 75) * torch.randn(5, 4, generator=generator)
+        optimizer.step()
+    statistics = optimizer.state[weight]["right statistics"][0]
+    assert 0.1 < statistics.diagonal(dim1=-2, dim2=-1).mean() < 10
+    assert weight.isfinite().all()
 
 
 def test_soap_of_identity_bases_is_adam() -> None:

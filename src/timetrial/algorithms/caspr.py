@@ -3,25 +3,26 @@
 Duvvuri et al., "Combining axes preconditioners through Kronecker approximation for deep learning", ICLR 2024, in the
 sequential two-sided form that was submitted to AlgoPerf. For an m x n block of gradient G, P_L = P_R = I at first:
 
-    c = tr(P_L (L + 1e-6 I) P_L) / m, clipped, in the step after a refresh; else 1
     L <- b2 L + (1 - b2) G G^T                        (from 1e-6 I)
-    A = G^T P_L;    R <- b2 c R + (1 - b2) A A^T / m    (from I)
-    at step 101 and every 20 steps from there:  P_L = L^(-1/2), P_R = R^(-1/2)
+    A = G^T P_L;    R <- b2 R + (1 - b2) A A^T / m    (from I)
+    every 20 steps:  P_L = ridged(L)^(-1/2), P_R = ridged(R)^(-1/2);
+                     R <- tr(P_L ridged(L') P_L) / m R,    L' being what L was 20 steps ago
     m <- b1 m + (1 - b1) G;    v <- b2 v + (1 - b2) G^2
     f = (b1 m + (1 - b1) G) / (1 - b1^t);    a = f / (sqrt(v / (1 - b2^t)) + 1e-8)
-    d = P_L f P_R, scaled to the norm of a over the whole tensor;    before step 101: d = a
+    d = P_L f P_R, scaled to the norm of a over the whole tensor;    before step 102: d = a
     W <- W - r (d + decay W)
 
-Roots are taken of statistics divided by their mean eigenvalue, with a ridge of 1e-6 times the largest one.
-Convolutions are seen as matrices (out, in times the window) and matrices are cut into blocks of at most 1024; tensors
-of one axis, and those with an axis longer than 40000, follow NAdam alone.
+A ridge is 1e-6 times the largest eigenvalue. R is a mean over gradients that the earlier P_L whitened, to a trace of m;
+where the new one would have whitened them to another, it is as if it had. Convolutions are seen as matrices (out, in
+times the window) and matrices are cut into blocks of at most 1024; tensors of one axis, and those with an axis longer
+than 40000, follow NAdam alone. The submission's matrices are JAX's, (in, out), so that its left side is our right.
 
-Reconstructed rather than stated (spec: algorithms/caspr.md): c's ridge of 1e-6 and its range [0.01, 100]. The
-submission's nested cosine is replaced by the plain one. Its coupled Newton iteration finds the roots on accelerators;
-on a CPU an eigendecomposition finds the same ones sooner.
+Sources: spec, algorithms/caspr.md; for what it leaves open, the submission itself (when roots are taken, L', the
+ridge). Its nested cosine is replaced by the plain one. Its coupled Newton iteration finds the roots on accelerators; on
+a CPU an eigendecomposition finds the same ones sooner.
 
-Memory: m, v, L, R, P_L, P_R: for a square block 6 floats a parameter. Work: as Distributed Shampoo's and one product
-more, 8 m^2 n + 4 m n^2 + 2 m n^2 flops a step; roots every 20 steps.
+Memory: m, v, L, L', R, P_L, P_R: for a square block 7 floats a parameter. Work: as Distributed Shampoo's and one
+product more, 8 m^2 n + 4 m n^2 + 2 m n^2 flops a step; roots every 20 steps.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class CASPROptimizer(BlockOptimizer):
         weight_decay: float = 0.0,
         block_size: int = 1024,
         frequency: int = 20,
-        start: int = 101,
+        start: int = 102,
     ) -> None:
         super().__init__(
             params,
@@ -75,7 +76,7 @@ class CASPROptimizer(BlockOptimizer):
         step, (beta1, beta2) = group["step"], group["betas"]
         blocks = self.gather_gradients(group)
         self._move_statistics(group, blocks)
-        if _refreshes(group, step):
+        if step % group["frequency"] == 0:
             self._refresh_roots(group)
 
         first, second = self.kept_zeros(group, "first", blocks), self.kept_zeros(group, "second", blocks)
@@ -96,27 +97,28 @@ class CASPROptimizer(BlockOptimizer):
 
     def _move_statistics(self, group: dict[str, Any], blocks: list[Tensor]) -> None:
         beta2 = group["betas"][1]
-        after_refresh = _refreshes(group, group["step"] - 1)
         sides = zip(self._statistics(group, "left"), self._statistics(group, "right"), strict=True)
         for batch, root, (left, right) in zip(blocks, self._roots(group, "left"), sides, strict=True):
-            rows = batch.shape[1]
-            if after_refresh:
-                # tr(P (L + ridge I) P) of symmetric P and L, without the products.
-                trace = ((root @ left) * root).sum(dim=(1, 2), keepdim=True)
-                ridge = _RIDGE * root.square().sum(dim=(1, 2), keepdim=True)
-                right.mul_(((trace + ridge) / rows).clamp(0.01, 100.0))
             move_axis_gram(left, batch, 0, beta2)
-            move_axis_gram(right, root @ batch / rows**0.5, 1, beta2)
+            move_axis_gram(right, root @ batch / batch.shape[1] ** 0.5, 1, beta2)
 
     def _refresh_roots(self, group: dict[str, Any]) -> None:
         for side in ("left", "right"):
             roots = self._roots(group, side)
             for index, statistic in enumerate(self._statistics(group, side)):
                 roots[index] = _inverse_square_root(statistic, previous=roots[index])
+        rooted = self.kept(group, "rooted left statistics", lambda: self._first_statistics(group, "left"))
+        sides = zip(self._statistics(group, "left"), self._statistics(group, "right"), strict=True)
+        for root, before, (left, right) in zip(self._roots(group, "left"), rooted, sides, strict=True):
+            right.mul_(_trace_whitened(root, before) / root.shape[-1])
+            before.copy_(left)
 
     def _statistics(self, group: dict[str, Any], side: str) -> list[Tensor]:
+        return self.kept(group, f"{side} statistics", lambda: self._first_statistics(group, side))
+
+    def _first_statistics(self, group: dict[str, Any], side: str) -> list[Tensor]:
         scale = _RIDGE if side == "left" else 1.0
-        return self.kept(group, f"{side} statistics", lambda: [scale * each for each in self._identities(group, side)])
+        return [scale * each for each in self._identities(group, side)]
 
     def _roots(self, group: dict[str, Any], side: str) -> list[Tensor]:
         return self.kept(group, f"{side} roots", lambda: self._identities(group, side))
@@ -126,20 +128,26 @@ class CASPROptimizer(BlockOptimizer):
         return [identities(n, m if side == "left" else k, like) for n, m, k in self.layout(group).shapes]
 
 
-def _refreshes(group: dict[str, Any], step: int) -> bool:
-    return step >= group["start"] and (step - group["start"]) % group["frequency"] == 0
-
-
 def _inverse_square_root(statistics: Tensor, *, previous: Tensor) -> Tensor:
-    mean = statistics.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None]
+    # Of matrices whose mean eigenvalue is 1, since squares of small gradients are next to nothing.
+    mean = statistics.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None].clamp_min(1e-30)
     scaled = statistics / mean
-    ridge = _RIDGE * largest_eigenvalue(scaled)
-    ridged = scaled + ridge * torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device)
+    ridged = scaled + _ridge(scaled) * torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device)
     if ridged.device.type == "cpu":
         root = inverse_root(ridged, 2, previous=previous * mean.sqrt())
     else:
         root = newton_inverse_root(ridged, 2, previous=previous * mean.sqrt())
     return root / mean.sqrt()
+
+
+def _trace_whitened(root: Tensor, statistics: Tensor) -> Tensor:
+    """Return tr(P (L + ridge I) P) of symmetric P and L, (n, 1, 1), with one product instead of two."""
+    trace = ((root @ statistics) * root).sum(dim=(1, 2), keepdim=True)
+    return trace + _ridge(statistics) * root.square().sum(dim=(1, 2), keepdim=True)
+
+
+def _ridge(statistics: Tensor) -> Tensor:
+    return _RIDGE * largest_eigenvalue(statistics)
 
 
 class CASPR(NAdamW):
