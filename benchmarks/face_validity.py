@@ -19,8 +19,8 @@ points, which are also LAWA's: what LAWA gains on it, averaging gains.
 
 Last comes what a suite is for: the submissions to the public benchmark's first leaderboard that are on record, their
 scores here, and Kendall's tau of their ranking and the published one, by seconds and by steps. Only that leaderboard's
-workloads are scored, only under the external ruleset, as there: of the submissions that ran on all that any ran on, and
-where others ran on some, of all of them on those that they share.
+workloads are scored, only under the external ruleset, as there: of all submissions on the workloads that they share,
+and before that, while some ran on fewer than others, of those that share more.
 
 Trials that would end otherwise under the suite as it is are left out: of another step hint or model, of more steps than
 are granted, or cut short by seconds of which there are more now. The ranking takes as many trials of each submission as
@@ -218,15 +218,15 @@ def others(records: Records) -> list[Fact]:
 def agreement(records: Records) -> list[Fact]:
     """Whether the submissions of the public leaderboard rank as they do there.
 
-    Those that ran on every workload that any did; and where that leaves some out, all on the workloads they share.
+    At least three on the workloads that they share, and as many as do share those.
     """
     raced = {name: PUBLIC & {workload for each, workload in records.trials if each == name} for name in PUBLISHED}
-    raced = {name: workloads for name, workloads in raced.items() if workloads}
-    anywhere, everywhere = set().union(*raced.values()), PUBLIC.intersection(*raced.values())
-    groups = [([name for name, workloads in raced.items() if workloads == anywhere], anywhere)]
-    if everywhere != anywhere:
-        groups.append((list(raced), everywhere))
-    facts = [_ranking(records, found, workloads) for found, workloads in groups if len(found) >= 3 and workloads]
+    names = sorted(filter(raced.get, raced), key=lambda name: -len(raced[name]))
+    groups = {}
+    for count in range(3, len(names) + 1):
+        found = names[:count]
+        groups[frozenset(PUBLIC.intersection(*(raced[name] for name in found)))] = found
+    facts = [_ranking(records, found, workloads) for workloads, found in groups.items() if workloads]
     return facts or [Fact(f"public submissions {AGREE}", "nothing on record", None)]
 
 

@@ -133,12 +133,14 @@ def test_public_submissions_are_ranked_by_when_they_reach_the_target(face_validi
 
 
 def test_submissions_are_ranked_on_workloads_that_all_of_them_ran_on(face_validity: ModuleType) -> None:
-    """Three ran on both workloads; with the fourth, that ran on one, all four are ranked on that."""
+    """Three share two workloads, one of them ran on a third; with the fourth, all share one."""
     names = ("distributed_shampoo", "nadamw_baseline", "lawa_queue")
     both = [replace(history(name, 1, [0.1]), workload=workload) for name in names for workload in ("ogbg", "wmt")]
     both = [replace(each, metrics={**each.metrics, "validation/bleu": np.array([1.0])}) for each in both]
-    alone = replace(both[1], submission="muon", workload="finewebedu_lm")
-    three, four = face_validity.agreement(records(face_validity, *both, history("amos", 1, [0.1]), alone))
+    third = replace(both[0], workload="criteo1tb", metrics={"validation/loss": np.array([0.2])})
+    other = replace(both[1], submission="muon", workload="finewebedu_lm")
+    found = records(face_validity, *both, history("amos", 1, [0.1]), third, other)
+    three, four = face_validity.agreement(found)
     assert three.fact.startswith("3 public submissions rank")
     assert three.numbers.endswith("; on ogbg, wmt")
     assert four.fact.startswith("4 public submissions rank")
