@@ -107,7 +107,7 @@ def test_smaller_batches_are_granted_more_steps(plans: list[TrialPlan]) -> None:
     """Half the batch size makes for 160 steps; twice the batch size does not make for 40."""
     plan = replace(plans[0], max_steps=80)
     screen, text = console(terminal=True)
-    row = evaluation(plan)
+    row = {**evaluation(plan), "submission_time": 1.0}
     with RunProgress(screen, [plan], done=0, jobs=1) as progress:
         progress(Started(plan))
         progress(Evaluated(plan, {**row, "examples": row["examples"] / 2}))
